@@ -1,0 +1,192 @@
+// Package usage is the ledger: who used which model, how much, with what end.
+//
+// It only appends. It holds no prompt, no answer and no credential. Start with
+// [Ledger.Append].
+package usage
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrUnavailable says that the state store cannot be asked.
+var ErrUnavailable = errors.New("the usage ledger cannot be reached")
+
+// MaxDays bounds what one question may cover.
+const MaxDays = 92
+
+// Entry is one request that ran, whether or not it ended well.
+type Entry struct {
+	Time             time.Time
+	Request          string // x-request-id
+	Subject          [32]byte
+	KeyID            string // "" for a token
+	Model            string
+	Version          uint32 // published version of the model; 0: not known
+	PromptTokens     int
+	CompletionTokens int
+	Status           string // "ok", or the code of the error that ended it
+}
+
+// Total is what one key used of one model on one UTC day.
+type Total struct {
+	Day              string `json:"day"` // 2006-01-02
+	Model            string `json:"model"`
+	KeyID            string `json:"key"`
+	Requests         int64  `json:"requests"`
+	PromptTokens     int64  `json:"prompt_tokens"`
+	CompletionTokens int64  `json:"completion_tokens"`
+}
+
+// Ledger keeps a Redis stream per day, and sums per licensee and day.
+type Ledger struct{ redis redis.UniversalClient }
+
+// New keeps the ledger in the state store.
+func New(r redis.UniversalClient) *Ledger { return &Ledger{redis: r} }
+
+const (
+	namespace = "fealty:1:usage:"
+	dayLayout = "2006-01-02"
+)
+
+func sumsName(subject [32]byte, day string) string {
+	return namespace + "sum:" + hex.EncodeToString(subject[:]) + ":" + day
+}
+
+// Append writes one entry.
+func (l *Ledger) Append(ctx context.Context, e Entry) error {
+	day := e.Time.UTC().Format(dayLayout)
+	sums := sumsName(e.Subject, day)
+	field := e.KeyID + " " + e.Model + " "
+	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.XAdd(ctx, &redis.XAddArgs{Stream: namespace + "log:" + day, Values: []any{
+			"at", e.Time.UTC().Format(time.RFC3339Nano), "request", e.Request,
+			"subject", hex.EncodeToString(e.Subject[:]), "key", e.KeyID, "model", e.Model, "version", e.Version,
+			"prompt", e.PromptTokens, "completion", e.CompletionTokens, "status", e.Status,
+		}})
+		p.HIncrBy(ctx, sums, field+"requests", 1)
+		p.HIncrBy(ctx, sums, field+"prompt", int64(e.PromptTokens))
+		p.HIncrBy(ctx, sums, field+"completion", int64(e.CompletionTokens))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Totals sums what the subject used from one UTC day to another, both included,
+// by day, model and key.
+func (l *Ledger) Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]Total, error) {
+	from, to = from.UTC().Truncate(24*time.Hour), to.UTC().Truncate(24*time.Hour)
+	if days := int(to.Sub(from)/(24*time.Hour)) + 1; days < 1 || days > MaxDays {
+		return nil, fmt.Errorf("the range must cover 1 to %d days", MaxDays)
+	}
+	var days []string
+	var answers []*redis.MapStringStringCmd
+	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for day := from; !day.After(to); day = day.AddDate(0, 0, 1) {
+			days = append(days, day.Format(dayLayout))
+			answers = append(answers, p.HGetAll(ctx, sumsName(subject, day.Format(dayLayout))))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	out := []Total{}
+	for i, a := range answers {
+		totals, err := sums(days[i], a.Val())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, totals...)
+	}
+	return out, nil
+}
+
+// sums reads one day's hash: "<key> <model> <what>" -> number.
+func sums(day string, hash map[string]string) ([]Total, error) {
+	byName := map[string]*Total{}
+	for field, text := range hash {
+		key, rest, _ := strings.Cut(field, " ")
+		at := strings.LastIndexByte(rest, ' ')
+		n, err := strconv.ParseInt(text, 10, 64)
+		if at < 0 || err != nil {
+			return nil, fmt.Errorf("%w: the sum %q of %s is damaged", ErrUnavailable, field, day)
+		}
+		model := rest[:at]
+		t := byName[key+" "+model]
+		if t == nil {
+			t = &Total{Day: day, Model: model, KeyID: key}
+			byName[key+" "+model] = t
+		}
+		switch rest[at+1:] {
+		case "requests":
+			t.Requests = n
+		case "prompt":
+			t.PromptTokens = n
+		case "completion":
+			t.CompletionTokens = n
+		}
+	}
+	out := make([]Total, 0, len(byName))
+	for _, t := range byName {
+		out = append(out, *t)
+	}
+	slices.SortFunc(out, func(a, b Total) int {
+		return strings.Compare(a.Model+" "+a.KeyID, b.Model+" "+b.KeyID)
+	})
+	return out, nil
+}
+
+// Entries calls each with the entries of one UTC day, oldest first.
+func (l *Ledger) Entries(ctx context.Context, day time.Time, each func(Entry) error) error {
+	name := namespace + "log:" + day.UTC().Format(dayLayout)
+	for start := "-"; ; {
+		page, err := l.redis.XRangeN(ctx, name, start, "+", 500).Result()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		for _, m := range page {
+			e, err := entry(m.Values)
+			if err != nil {
+				return fmt.Errorf("%w: entry %s of %s: %w", ErrUnavailable, m.ID, name, err)
+			}
+			if err := each(e); err != nil {
+				return err
+			}
+			start = "(" + m.ID
+		}
+		if len(page) == 0 {
+			return nil
+		}
+	}
+}
+
+func entry(v map[string]any) (Entry, error) {
+	text := func(name string) string { s, _ := v[name].(string); return s }
+	var errs []error
+	number := func(name string) int {
+		n, err := strconv.Atoi(text(name))
+		errs = append(errs, err)
+		return n
+	}
+	e := Entry{
+		Request: text("request"), KeyID: text("key"), Model: text("model"), Status: text("status"),
+		Version: uint32(number("version")), PromptTokens: number("prompt"), CompletionTokens: number("completion"),
+	}
+	at, err := time.Parse(time.RFC3339Nano, text("at"))
+	subject, hexErr := hex.DecodeString(text("subject"))
+	e.Time = at
+	copy(e.Subject[:], subject)
+	return e, errors.Join(append(errs, err, hexErr)...)
+}
