@@ -1,0 +1,30 @@
+package devnet
+
+import (
+	"fmt"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// Redis is a running embedded Redis.
+type Redis struct{ server *miniredis.Miniredis }
+
+// StartRedis starts a Redis on a free loopback port, whose keys expire by the
+// clock as a real one's do. Close it.
+func StartRedis() (*Redis, error) {
+	server := miniredis.NewMiniRedis()
+	server.ClockTTL(true)
+	if err := server.StartAddr("127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("devnet: redis: %w", err)
+	}
+	return &Redis{server: server}, nil
+}
+
+// Addr is host:port.
+func (r *Redis) Addr() string { return r.server.Addr() }
+
+// Close stops the server and drops what it holds.
+func (r *Redis) Close() error {
+	r.server.Close()
+	return nil
+}
