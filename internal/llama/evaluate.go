@@ -1,0 +1,241 @@
+package llama
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads as formulas
+)
+
+// MaxSequence is the longest sequence an Evaluator takes: the attention scores
+// of all positions are in memory at once. The engine has no such limit.
+const MaxSequence = 2048
+
+const (
+	evaluateRows      = 768 // tokens in one run: enough to keep the products efficient
+	maxEvaluateGraphs = 24
+)
+
+// Row is what an Evaluator finds at the last position of a sequence.
+type Row struct {
+	Logits []float32 // [Vocab]
+	PreFFN []float32 // [Hidden]: the residual stream that enters the last layer's feed-forward block, before its norm
+}
+
+// Evaluator runs whole sequences without a cache, many at a time. It may be used
+// by several goroutines; they take turns.
+type Evaluator struct {
+	// Progress, if set before the first call, is told after each run how many of
+	// the sequences are done.
+	Progress func(done, total int)
+
+	model  *Model
+	mu     sync.Mutex
+	graphs map[evaluationShape]*evaluation
+}
+
+// NewEvaluator makes an evaluator for the model.
+func NewEvaluator(m *Model) *Evaluator {
+	return &Evaluator{model: m, graphs: map[evaluationShape]*evaluation{}}
+}
+
+// Evaluate returns one row for each sequence, in their order.
+func (e *Evaluator) Evaluate(ctx context.Context, sequences [][]int32) ([]Row, error) {
+	rows := make([]Row, len(sequences))
+	err := e.Each(ctx, sequences, func(i int, row Row) error {
+		rows[i] = Row{Logits: slices.Clone(row.Logits), PreFFN: slices.Clone(row.PreFFN)}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// Each calls visit with the row of each sequence, in no particular order, and
+// stops at its first error. The row's memory is valid during the call only.
+func (e *Evaluator) Each(ctx context.Context, sequences [][]int32, visit func(i int, row Row) error) error {
+	for i, s := range sequences {
+		if len(s) == 0 || len(s) > MaxSequence {
+			return fmt.Errorf("llama: sequence %d has %d tokens; it must have 1 to %d", i, len(s), MaxSequence)
+		}
+		if err := e.model.checkTokens(s); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+	}
+	done := 0
+	for _, batch := range plan(sequences) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := e.evaluate(sequences, batch, visit); err != nil {
+			return err
+		}
+		done += len(batch)
+		if e.Progress != nil {
+			e.Progress(done, len(sequences))
+		}
+	}
+	return nil
+}
+
+// plan groups the sequences' numbers into batches of about evaluateRows tokens,
+// by length so that little is padding.
+func plan(sequences [][]int32) [][]int {
+	order := make([]int, len(sequences))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(sequences[a]), len(sequences[b])) })
+	var batches [][]int
+	for len(order) > 0 {
+		n := 1
+		for n < len(order) && (n+1)*paddedLength(len(sequences[order[n]])) <= evaluateRows {
+			n++
+		}
+		batches, order = append(batches, order[:n]), order[n:]
+	}
+	return batches
+}
+
+// paddedLength is the length that a sequence is padded to: few different ones,
+// since each needs its graph, with little padding.
+func paddedLength(n int) int {
+	step := 16
+	if n > 128 {
+		step = 128
+	}
+	return (n + step - 1) / step * step
+}
+
+// evaluationShape are the sizes that a graph is compiled for.
+type evaluationShape struct{ sequences, length int }
+
+// evaluate runs one batch. The last sequence of a batch is its longest.
+func (e *Evaluator) evaluate(sequences [][]int32, batch []int, visit func(int, Row) error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	length := paddedLength(len(sequences[batch[len(batch)-1]]))
+	full := max(evaluateRows/length, 1)
+	shape := evaluationShape{min(Bucket(len(batch), 1), full), length}
+	return guard("evaluate sequences", func() error {
+		v, err := e.graph(shape)
+		if err != nil {
+			return err
+		}
+		v.fill(sequences, batch)
+		return v.visit(batch, visit)
+	})
+}
+
+// graph returns the compiled graph of a shape.
+func (e *Evaluator) graph(shape evaluationShape) (*evaluation, error) {
+	if v, ok := e.graphs[shape]; ok {
+		return v, nil
+	}
+	v, err := e.model.newEvaluation(shape)
+	if err != nil {
+		return nil, err
+	}
+	for old, v := range e.graphs {
+		if len(e.graphs) < maxEvaluateGraphs {
+			break
+		}
+		v.graph.Finalize()
+		delete(e.graphs, old)
+	}
+	e.graphs[shape] = v
+	return v, nil
+}
+
+// evaluation is a compiled graph with its inputs.
+type evaluation struct {
+	*forward
+	shape        evaluationShape
+	tokens, last []int32
+	row          []float32 // reused for the logits of each sequence
+}
+
+func (m *Model) newEvaluation(shape evaluationShape) (*evaluation, error) {
+	v := &evaluation{forward: m.newForward("evaluate"), shape: shape, row: make([]float32, m.config.Vocab)}
+	rows := shape.sequences * shape.length
+	tokens, ids, err := newInts(m.backend, rows, 1)
+	if err != nil {
+		return nil, err
+	}
+	last, lastIDs, err := newInts(m.backend, shape.sequences, 1)
+	if err != nil {
+		return nil, err
+	}
+	v.tokens, v.last = ids, lastIDs
+	if err := v.bindRotary(rows); err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		v.rotary.set(m, i, i%shape.length)
+	}
+	if err := v.bindMask(); err != nil {
+		return nil, err
+	}
+	x, preFFN := v.run(v.embed(v.bind(tokens)), v.bind(last))
+	return v, v.compile(v.logits(x), preFFN)
+}
+
+// bindMask sets attend with the mask that all layers and sequences share. Right
+// padding needs none of its own: no position sees a later one.
+func (v *evaluation) bindMask() error {
+	m, s := v.model, v.shape
+	group, heads, d := m.group(), m.config.KVHeads, m.config.HeadDim
+	mask, flat, err := newFloats(m.backend, s.length*group, s.length)
+	if err != nil {
+		return err
+	}
+	for i := range s.length {
+		fillCausal(flat, i, group, 0, 0, s.length)
+	}
+	batch := heads * s.sequences
+	maskIn := repeat(v.bind(mask), batch)
+	v.attend = func(_ int, q, k, values *Node) *Node {
+		q = Reshape(q, batch, s.length*group, d)
+		out := causal(q, Reshape(k, batch, s.length, d), Reshape(values, batch, s.length, d), maskIn)
+		return Reshape(out, heads, s.sequences*s.length, group*d)
+	}
+	return nil
+}
+
+// fill sets the inputs; sequences that the batch lacks are some token.
+func (v *evaluation) fill(sequences [][]int32, batch []int) {
+	clear(v.tokens)
+	clear(v.last)
+	for row, i := range batch {
+		copy(v.tokens[row*v.shape.length:], sequences[i])
+		v.last[row] = int32(row*v.shape.length + len(sequences[i]) - 1)
+	}
+}
+
+func (v *evaluation) visit(batch []int, visit func(int, Row) error) error {
+	outputs, err := v.execute()
+	if err != nil {
+		return err
+	}
+	defer release(outputs)
+	logits, err := floats(outputs[0])
+	if err != nil {
+		return err
+	}
+	preFFN, err := floats(outputs[1])
+	if err != nil {
+		return err
+	}
+	hidden := v.model.config.Hidden
+	for row, i := range batch {
+		gatherLogits(v.row, logits, row, v.shape.sequences)
+		if err := visit(i, Row{Logits: v.row, PreFFN: preFFN[row*hidden:][:hidden]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

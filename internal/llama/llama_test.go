@@ -1,0 +1,306 @@
+package llama
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/fealty/fealty/internal/weights"
+)
+
+// tiny is a random model with every size different, so that a mix-up of axes
+// cannot go unseen, and a vocabulary that is no multiple of a head shard.
+func tiny(tie bool) *weights.Model {
+	c := weights.Config{
+		Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, HeadDim: 10, FFN: 80, Vocab: 700, Context: 256,
+		RopeTheta: 10000, NormEps: 1e-5, TieEmbeddings: tie,
+	}
+	r := rand.New(rand.NewPCG(7, 11))
+	m := &weights.Model{Config: c, Name: "tiny", Tensors: map[string]*weights.Tensor{}}
+	for _, name := range sortedNames(c) {
+		shape := c.Shapes()[name]
+		t := &weights.Tensor{Shape: shape, Data: make([]float32, product(shape))}
+		for i := range t.Data {
+			t.Data[i] = float32(r.NormFloat64()) * 0.15
+			if len(shape) == 1 {
+				t.Data[i]++
+			}
+		}
+		m.Tensors[name] = t
+	}
+	return m
+}
+
+func load(t testing.TB, source *weights.Model) *Model {
+	t.Helper()
+	m, err := New(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// naive is the obvious twin of the graphs: one sequence, float64, loops. It
+// returns the logits of each position and the stream before the last
+// feed-forward block.
+func naive(m *weights.Model, tokens []int32) (logits, preFFN [][]float64) {
+	c := m.Config
+	n := naiveModel{m}
+	x := make([][]float64, len(tokens))
+	for i, id := range tokens {
+		x[i] = make([]float64, c.Hidden)
+		for j := range x[i] {
+			x[i][j] = float64(n.t("model.embed_tokens", -1).Data[int(id)*c.Hidden+j])
+		}
+	}
+	for l := range c.Layers {
+		n.attention(l, x)
+		if l == c.Layers-1 {
+			for _, row := range x {
+				preFFN = append(preFFN, append([]float64(nil), row...))
+			}
+		}
+		n.feedForward(l, x)
+	}
+	head := "lm_head"
+	if c.TieEmbeddings {
+		head = "model.embed_tokens"
+	}
+	for _, row := range x {
+		logits = append(logits, n.linear(head, -1, n.norm("model.norm", -1, row)))
+	}
+	return logits, preFFN
+}
+
+type naiveModel struct{ *weights.Model }
+
+func (n naiveModel) t(name string, layer int) *weights.Tensor {
+	return n.Tensors[tensorName(name, layer)]
+}
+
+func (n naiveModel) linear(name string, layer int, x []float64) []float64 {
+	w := n.t(name, layer)
+	out := make([]float64, w.Shape[0])
+	for i := range out {
+		for j, v := range x {
+			out[i] += v * float64(w.Data[i*w.Shape[1]+j])
+		}
+	}
+	return out
+}
+
+func (n naiveModel) norm(name string, layer int, x []float64) []float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = v / math.Sqrt(sum/float64(len(x))+n.Config.NormEps) * float64(n.t(name, layer).Data[i])
+	}
+	return out
+}
+
+func (n naiveModel) rotate(x []float64, position int) {
+	d := n.Config.HeadDim
+	for at := 0; at < len(x); at += d {
+		for i := range d / 2 {
+			angle := float64(position) / math.Pow(n.Config.RopeTheta, float64(2*i)/float64(d))
+			a, b := x[at+i], x[at+i+d/2]
+			x[at+i], x[at+i+d/2] = a*math.Cos(angle)-b*math.Sin(angle), b*math.Cos(angle)+a*math.Sin(angle)
+		}
+	}
+}
+
+func (n naiveModel) attention(l int, x [][]float64) {
+	c := n.Config
+	var q, k, v [][]float64
+	for i, row := range x {
+		h := n.norm("input_layernorm", l, row)
+		q = append(q, n.linear("self_attn.q_proj", l, h))
+		k = append(k, n.linear("self_attn.k_proj", l, h))
+		v = append(v, n.linear("self_attn.v_proj", l, h))
+		n.rotate(q[i], i)
+		n.rotate(k[i], i)
+	}
+	for i := range x {
+		out := make([]float64, c.Heads*c.HeadDim)
+		for h := range c.Heads {
+			n.head(out[h*c.HeadDim:][:c.HeadDim], q[i][h*c.HeadDim:][:c.HeadDim], k[:i+1], v[:i+1], h/(c.Heads/c.KVHeads)*c.HeadDim)
+		}
+		for j, o := range n.linear("self_attn.o_proj", l, out) {
+			x[i][j] += o
+		}
+	}
+}
+
+func (n naiveModel) head(out, q []float64, k, v [][]float64, offset int) {
+	p, sum := make([]float64, len(k)), 0.0
+	for j := range k {
+		for d, qd := range q {
+			p[j] += qd * k[j][offset+d]
+		}
+		p[j] = math.Exp(p[j] / math.Sqrt(float64(len(q))))
+		sum += p[j]
+	}
+	for j := range k {
+		for d := range out {
+			out[d] += p[j] / sum * v[j][offset+d]
+		}
+	}
+}
+
+func (n naiveModel) feedForward(l int, x [][]float64) {
+	for i, row := range x {
+		h := n.norm("post_attention_layernorm", l, row)
+		gate, up := n.linear("mlp.gate_proj", l, h), n.linear("mlp.up_proj", l, h)
+		for j, g := range gate {
+			up[j] *= g / (1 + math.Exp(-g))
+		}
+		for j, o := range n.linear("mlp.down_proj", l, up) {
+			x[i][j] += o
+		}
+	}
+}
+
+func tensorName(part string, layer int) string {
+	if layer < 0 {
+		return part + ".weight"
+	}
+	return fmt.Sprintf("model.layers.%d.%s.weight", layer, part)
+}
+
+func sortedNames(c weights.Config) []string {
+	return slices.Sorted(maps.Keys(c.Shapes()))
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// tolerance bounds what float32 may differ from the float64 twin, as a share of
+// the largest value.
+const tolerance = 2e-5
+
+// near fails unless got is want within the tolerance.
+func near(t *testing.T, what string, got []float32, want []float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	scale, worst, at := 0.0, 0.0, 0
+	for i, w := range want {
+		scale = max(scale, math.Abs(w))
+		if d := math.Abs(float64(got[i]) - w); !(d <= worst) {
+			worst, at = d, i
+		}
+	}
+	if !(worst <= tolerance*scale) {
+		t.Errorf("%s: value %d is %v, want %v (scale %.3g)", what, at, got[at], want[at], scale)
+	}
+}
+
+func randomTokens(r *rand.Rand, n, vocab int) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(r.IntN(vocab))
+	}
+	return ids
+}
+
+func TestEvaluateEqualsNaive(t *testing.T) {
+	for _, tie := range []bool{true, false} {
+		source := tiny(tie)
+		r := rand.New(rand.NewPCG(1, 2))
+		var sequences [][]int32
+		for _, n := range []int{1, 5, 17, 33, 16, 3, 40} {
+			sequences = append(sequences, randomTokens(r, n, source.Config.Vocab))
+		}
+		e := NewEvaluator(load(t, source))
+		var reported []int
+		e.Progress = func(done, total int) { reported = append(reported, done, total) }
+		rows, err := e.Evaluate(t.Context(), sequences)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(reported); n < 2 || reported[n-2] != len(sequences) || reported[n-1] != len(sequences) {
+			t.Errorf("progress ended with %v, want %d of %[2]d", reported, len(sequences))
+		}
+		for i, s := range sequences {
+			logits, preFFN := naive(source, s)
+			near(t, fmt.Sprintf("tie=%v sequence %d logits", tie, i), rows[i].Logits, logits[len(s)-1])
+			near(t, fmt.Sprintf("tie=%v sequence %d stream", tie, i), rows[i].PreFFN, preFFN[len(s)-1])
+		}
+	}
+}
+
+func TestStepByStepEqualsNaive(t *testing.T) {
+	source := tiny(true)
+	m := load(t, source)
+	tokens := randomTokens(rand.New(rand.NewPCG(3, 4)), 20, source.Config.Vocab)
+	want, _ := naive(source, tokens)
+	pool, err := m.NewCache(2, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := NewRunner(m)
+	for i := range tokens {
+		if err := r.Run(&Batch{Pool: pool, Tokens: tokens[i : i+1], Lengths: []int{i}}); err != nil {
+			t.Fatal(err)
+		}
+		near(t, fmt.Sprintf("step %d", i), r.Logits(0), want[i])
+	}
+}
+
+// TestMixedTicks runs two decodes and a chunked prefill side by side, then moves
+// the finished prefill into the pool.
+func TestMixedTicks(t *testing.T) {
+	source := tiny(false)
+	m := load(t, source)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	prompt := randomTokens(rnd, 45, source.Config.Vocab)
+	wantPrompt, _ := naive(source, prompt)
+	decodes := [][]int32{randomTokens(rnd, 12, source.Config.Vocab), randomTokens(rnd, 12, source.Config.Vocab)}
+	pool, staging := cache(t, m, 4, 64), cache(t, m, 1, 64)
+	r := NewRunner(m)
+	at := 0
+	for step, n := range []int{8, 20, 3, 14} {
+		b := &Batch{
+			Pool: pool, Tokens: []int32{decodes[0][step], decodes[1][step]}, Lengths: []int{step, step},
+			Staging: staging, Chunk: prompt[at : at+n], Start: at,
+		}
+		if err := r.Run(b); err != nil {
+			t.Fatal(err)
+		}
+		at += n
+		near(t, fmt.Sprintf("chunk to %d", at), r.Logits(2), wantPrompt[at-1])
+		for i, d := range decodes {
+			want, _ := naive(source, d[:step+1])
+			near(t, fmt.Sprintf("decode %d step %d", i, step), r.Logits(i), want[step])
+		}
+	}
+	pool.Copy(0, pool, 1, 4)
+	pool.Copy(1, staging, 0, at-1)
+	if err := r.Run(&Batch{Pool: pool, Tokens: []int32{decodes[1][4], prompt[at-1]}, Lengths: []int{4, at - 1}}); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := naive(source, decodes[1][:5])
+	near(t, "moved row", r.Logits(0), want[4])
+	near(t, "row copied from the staging cache", r.Logits(1), wantPrompt[at-1])
+}
+
+func cache(t testing.TB, m *Model, rows, span int) *Cache {
+	t.Helper()
+	c, err := m.NewCache(rows, span)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
