@@ -1,0 +1,320 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/policy"
+)
+
+// settleTime bounds the accounting after an answer, which its client does not
+// wait for and cannot cancel.
+const settleTime = 2 * time.Second
+
+// answer is one request being answered, from its admission to its settlement.
+type answer struct {
+	s           *Server
+	id          string // x-request-id
+	pass        pass
+	scope       policy.Scope
+	began       time.Time
+	reservation *limit.Reservation
+	backend     Answer // nil until the backend has accepted
+	seen        bool   // the client was sent a first byte
+
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	release context.CancelFunc
+	conn    *conn
+}
+
+func (x *exchange) chat() error       { return x.generate(openai.Chat, policy.ScopeChat) }
+func (x *exchange) completion() error { return x.generate(openai.Completion, policy.ScopeCompletions) }
+
+// generate answers one generation request, up to the first byte of a stream.
+func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
+	caller, err := x.caller()
+	if err != nil {
+		return err
+	}
+	body, err := x.jsonBody()
+	if err != nil {
+		return err
+	}
+	request, err := openai.Parse(kind, body)
+	if err != nil {
+		return err
+	}
+	p, err := x.s.admit(x.ctx, x.now, caller, request.Model, scope)
+	if err != nil {
+		return err
+	}
+	call, err := x.call(request, p.model)
+	if err != nil {
+		return err
+	}
+	a, err := x.open(p, scope)
+	if err != nil {
+		return err
+	}
+	if err := a.start(call); err != nil {
+		e := a.why(err)
+		a.end(e.Code)
+		return e
+	}
+	if p.grant.Stale {
+		x.http.Response.Header.Set("x-fealty-license", "stale")
+	}
+	if request.Stream {
+		x.stream(a)
+		return nil
+	}
+	return x.whole(a)
+}
+
+// call bounds the answer: by what was asked for, or by the model's default.
+func (x *exchange) call(r *openai.Request, m *model) (Call, error) {
+	most := orMax(m.cfg.MaxTokens)
+	if r.MaxTokens > most {
+		return Call{}, openai.Invalid("max_tokens", "max_tokens is %d; this model allows at most %d.", r.MaxTokens, most)
+	}
+	tokens := r.MaxTokens
+	def(&tokens, m.cfg.DefaultTokens)
+	return Call{Request: r, Model: r.Model, ID: x.id[len(requestPrefix):], Created: x.now.Unix(), MaxTokens: tokens}, nil
+}
+
+// open takes one of the slots and starts watching the client.
+func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
+	if x.s.draining.Load() {
+		return nil, errDraining
+	}
+	select {
+	case x.s.slots <- struct{}{}:
+	default:
+		return nil, overloaded()
+	}
+	a := &answer{s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http)}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	a.cancel = cancel
+	a.ctx, a.release = context.WithTimeout(ctx, x.s.cfg.Timeouts.Request)
+	x.s.running.add(a)
+	if a.conn != nil {
+		a.conn.watch(func() { cancel(errClientGone) })
+	}
+	return a, nil
+}
+
+// start charges the budget, then the backend begins.
+func (a *answer) start(call Call) (err error) {
+	tokens := estimate(call.Request.PromptBytes, call.MaxTokens)
+	if a.reservation, err = a.s.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
+		return err
+	}
+	a.backend, err = a.pass.model.Backend.Generate(a.ctx, call)
+	return err
+}
+
+// why is what to say of an error: what ended the context comes first, since the
+// backend then only reports that it was interrupted.
+func (a *answer) why(err error) *openai.Error {
+	if e := cutBy(a.ctx); e != nil {
+		return e
+	}
+	return asError(err)
+}
+
+// whole sends an answer that is not streamed.
+func (x *exchange) whole(a *answer) error {
+	body, err := collect(a.backend)
+	if err != nil {
+		e := a.why(err)
+		a.end(e.Code)
+		return e
+	}
+	a.end("ok")
+	x.http.SetContentType("application/json")
+	x.http.Response.SetBodyRaw(body)
+	x.s.metrics.request("ok")
+	return nil
+}
+
+func collect(b Answer) ([]byte, error) {
+	var body []byte
+	for {
+		part, err := b.Next()
+		body = append(body, part...)
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// stream hands the answer to fasthttp, which reads it after the handler returns.
+func (x *exchange) stream(a *answer) {
+	x.http.SetContentType("text/event-stream; charset=utf-8")
+	x.http.Response.Header.Set("cache-control", "no-cache")
+	x.http.Response.Header.Set("x-accel-buffering", "no")
+	x.http.Response.ImmediateHeaderFlush = true
+	x.http.SetBodyStream(&stream{answer: a}, -1)
+	x.s.metrics.request("ok")
+}
+
+// stream is a streamed answer as fasthttp wants it: each Read becomes one chunk on
+// the wire.
+type stream struct {
+	*answer
+	rest   []byte // of the backend's last bytes
+	status string // "" while it runs
+}
+
+// Read returns the next bytes of the answer. A stream that is cut ends with an
+// error event and without [DONE]; only then is the chunked body ended properly.
+func (s *stream) Read(p []byte) (n int, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.fail(s.s.panicked(s.id, r, debug.Stack()))
+			n, err = s.take(p), nil
+		}
+	}()
+	if len(s.rest) == 0 && s.status == "" {
+		s.advance()
+	}
+	if len(s.rest) == 0 {
+		if s.status == errClientGone.Code {
+			return 0, errClientGone
+		}
+		return 0, io.EOF
+	}
+	return s.take(p), nil
+}
+
+func (s *stream) take(p []byte) int {
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n
+}
+
+func (s *stream) advance() {
+	part, err := s.backend.Next()
+	switch {
+	case errors.Is(err, io.EOF):
+		s.status = "ok"
+	case err != nil:
+		s.fail(s.why(err))
+	default:
+		if s.rest = part; !s.seen {
+			s.seen = true
+			s.s.metrics.firstByte(time.Since(s.began))
+		}
+	}
+}
+
+// fail makes the terminal event.
+func (s *stream) fail(e *openai.Error) {
+	s.status = e.Code
+	s.s.metrics.cut(e.Code)
+	s.s.deps.Log.Warn("stream cut", "request", s.id, "code", e.Code, "cause", e.Cause)
+	if e != errClientGone {
+		body := e.AppendBody(nil)
+		if e.Raw != nil { // a raw body may hold line breaks, an event may not
+			clean := *e
+			clean.Raw = nil
+			body = clean.AppendBody(nil)
+		}
+		s.rest = openai.AppendEvent(nil, body)
+	}
+}
+
+// Close is called by fasthttp when the stream was sent, or could not be.
+func (s *stream) Close() error {
+	if s.status == "" { // the write failed before the watcher saw the client leave
+		s.status = errClientGone.Code
+		s.s.metrics.cut(s.status)
+	}
+	s.end(s.status)
+	return nil
+}
+
+// end frees everything and settles what was used, however the answer ended.
+func (a *answer) end(status string) {
+	used := openai.Usage{}
+	if a.backend != nil {
+		a.backend.Close()
+		used = a.backend.Usage()
+	}
+	if a.conn != nil {
+		a.conn.unwatch()
+	}
+	a.release()
+	a.cancel(nil)
+	a.s.running.remove(a)
+	a.settle(used, status)
+	<-a.s.slots
+}
+
+func (a *answer) settle(used openai.Usage, status string) {
+	if a.reservation == nil {
+		return // refused before anything was charged
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	name := a.pass.model.cfg.Name
+	a.s.metrics.tokens(name, used)
+	err := errors.Join(
+		a.reservation.Settle(ctx, uint64(used.PromptTokens+used.CompletionTokens)),
+		a.s.deps.Ledger.Append(ctx, usage.Entry{
+			Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
+			Model: name, Version: a.pass.model.cfg.License.Version,
+			PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: status,
+		}))
+	if err != nil {
+		a.s.metrics.unsettled.Inc()
+		a.s.deps.Log.Error("usage not settled", "request", a.id, "model", name,
+			"prompt", used.PromptTokens, "completion", used.CompletionTokens, "cause", err)
+	}
+}
+
+// recheck cuts running answers whose license, or whose host's, no longer stands.
+func (s *Server) recheck(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.Timeouts.Recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, a := range s.running.all() {
+			if err := s.standing(ctx, a); err != nil {
+				a.cancel(err)
+			}
+		}
+	}
+}
+
+// standing asks again what admit asked.
+func (s *Server) standing(ctx context.Context, a *answer) error {
+	_, err := s.admit(ctx, s.deps.Now(), a.pass.caller, a.pass.model.cfg.Name, a.scope)
+	return err
+}
+
+// panicked is the one place where a panic becomes an error, a log line and a count.
+func (s *Server) panicked(id string, value any, stack []byte) *openai.Error {
+	s.metrics.panics.Inc()
+	s.deps.Log.Error("panic", "request", id, "value", fmt.Sprint(value), "stack", string(stack))
+	return &openai.Error{
+		Status: http.StatusInternalServerError, Code: "internal_error",
+		Message: "The gateway failed at this request. Its log names the cause under the x-request-id.",
+	}
+}

@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/fealty/fealty/internal/openai"
+)
+
+// Backend generates answers: the embedded engine, or servers behind a URL.
+type Backend interface {
+	// Generate starts the answer to one authorised call. ctx lives as long as the
+	// answer; when it ends, the work behind the answer stops. Errors of type
+	// *openai.Error reach the client as they are; any other is a 500.
+	Generate(ctx context.Context, c Call) (Answer, error)
+	// Describe fills what only the backend knows of GET /v1/models/{id}.
+	Describe(m *openai.Model)
+}
+
+// Call is one authorised request.
+type Call struct {
+	Request *openai.Request
+	Model   string // as the client named it, to be echoed
+	ID      string // the answer's id, without the prefix of its kind
+	Created int64  // Unix seconds
+	// MaxTokens bounds the answer: what the caller asked for, or the model's
+	// default if Request.MaxTokens is 0.
+	MaxTokens int
+}
+
+// Answer is an answer on its way.
+type Answer interface {
+	// Next returns the next bytes for the client, valid until the next call: of a
+	// stream one or more whole events, [DONE] included; otherwise the whole JSON
+	// reply. io.EOF follows the last. Any other error means that the answer was
+	// cut; no [DONE] was or will be sent.
+	Next() ([]byte, error)
+	// Usage is what has been consumed so far.
+	Usage() openai.Usage
+	// Close frees what the answer holds. It may be called at any time, once.
+	Close()
+}

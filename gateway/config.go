@@ -1,0 +1,321 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is configs/serve.yaml, which explains every field. Durations are written
+// like 30s; sizes are bytes.
+type Config struct {
+	Listen     string         `yaml:"listen"`
+	Admin      AdminConfig    `yaml:"admin"`
+	Deployment string         `yaml:"deployment"`
+	Host       HostConfig     `yaml:"host"`
+	Secret     Secret         `yaml:"secret"`
+	Redis      RedisConfig    `yaml:"redis"`
+	Identity   IdentityConfig `yaml:"identity"`
+	Chains     []ChainConfig  `yaml:"chains"`
+	Models     []ModelConfig  `yaml:"models"`
+	Limits     LimitsConfig   `yaml:"limits"`
+	Timeouts   TimeoutsConfig `yaml:"timeouts"`
+}
+
+// AdminConfig is the second listener.
+type AdminConfig struct {
+	Listen string `yaml:"listen"`
+	Token  Secret `yaml:"token"` // unset: none is asked for; then Listen must be loopback
+}
+
+// HostConfig says who serves.
+type HostConfig struct {
+	Domain string `yaml:"domain"` // the host grant is for keccak256("host:" + domain)
+}
+
+// RedisConfig holds redis:// URLs, which are secrets.
+type RedisConfig struct {
+	State Secret `yaml:"state"`
+	Cache Secret `yaml:"cache"` // unset: licenses are cached in memory only
+}
+
+// IdentityConfig is for wallet sign-in and tokens.
+type IdentityConfig struct {
+	Issuer      string        `yaml:"issuer"` // the gateway's public URL; its host is the sign-in domain
+	Chain       string        `yaml:"chain"`  // a name from chains
+	SigningKeys []Secret      `yaml:"signing_keys"`
+	TokenTTL    time.Duration `yaml:"token_ttl"`
+	CacheTTL    time.Duration `yaml:"cache_ttl"`
+}
+
+// ChainConfig is one chain and how it is read. The checker's settings are
+// documented in licensecheck; zero means its default.
+type ChainConfig struct {
+	Name        string        `yaml:"name"`
+	ChainID     uint64        `yaml:"chain_id"`
+	RPC         []Secret      `yaml:"rpc"`
+	WS          Secret        `yaml:"ws"`       // unset: new heads are polled
+	Finality    string        `yaml:"finality"` // latest, safe, finalized or "N blocks"; empty: finalized
+	Soft        time.Duration `yaml:"soft"`
+	Hard        time.Duration `yaml:"hard"`
+	MaxHeadAge  time.Duration `yaml:"max_head_age"`
+	PollHeads   time.Duration `yaml:"poll_heads"`
+	BlockPeriod time.Duration `yaml:"block_period"`
+}
+
+// ModelConfig is one model that is served.
+type ModelConfig struct {
+	Name    string        `yaml:"name"`
+	Aliases []string      `yaml:"aliases"`
+	License LicenseConfig `yaml:"license"`
+	Backend BackendConfig `yaml:"backend"`
+	// InverseNucleus absent: on, with the defaults of package sampler.
+	InverseNucleus *InverseNucleusConfig `yaml:"inverse_nucleus"`
+	DefaultTokens  int                   `yaml:"default_max_tokens"`
+	MaxTokens      int                   `yaml:"max_tokens"`
+}
+
+// LicenseConfig names the registry's record of a model.
+type LicenseConfig struct {
+	Chain    string `yaml:"chain"`
+	Registry string `yaml:"registry"` // contract address
+	Model    string `yaml:"model"`    // 32 bytes, hexadecimal
+	Version  uint32 `yaml:"version"`
+}
+
+// ID is the model's id in the registry. The config was validated.
+func (l LicenseConfig) ID() (id [32]byte) {
+	raw, _ := hex.DecodeString(strings.TrimPrefix(l.Model, "0x")) // checked by Validate
+	copy(id[:], raw)
+	return id
+}
+
+// BackendConfig is either weights for the embedded engine or an upstream.
+type BackendConfig struct {
+	Weights   string           `yaml:"weights"` // folder or GGUF file
+	Slots     int              `yaml:"slots"`   // zero: the engine's default
+	Context   int              `yaml:"context"` // tokens; zero: as the weights say
+	Queue     int              `yaml:"queue"`   // zero: the engine's default
+	Upstreams []UpstreamConfig `yaml:"upstreams"`
+}
+
+// UpstreamConfig is one OpenAI-style server.
+type UpstreamConfig struct {
+	URL   string `yaml:"url"`   // ends in /v1
+	Model string `yaml:"model"` // its name there; empty: as here
+	Key   Secret `yaml:"key"`   // unset: none is sent
+}
+
+// InverseNucleusConfig is how ordinary answers are made to open like fingerprints.
+type InverseNucleusConfig struct {
+	Rate float64 `yaml:"rate"` // share of prompts; 0: off
+	T    float64 `yaml:"t"`    // 0: 0.8
+	K    int     `yaml:"k"`    // 0: 10
+}
+
+// LimitsConfig bounds what clients may make the gateway hold.
+type LimitsConfig struct {
+	Body       int `yaml:"body"`       // bytes of a request. Zero: 4 MiB
+	Concurrent int `yaml:"concurrent"` // requests being answered. Zero: 4096
+}
+
+// TimeoutsConfig bounds every wait.
+type TimeoutsConfig struct {
+	Read    time.Duration `yaml:"read"`    // for a whole request. Zero: 30s
+	Idle    time.Duration `yaml:"idle"`    // between requests. Zero: 90s
+	Write   time.Duration `yaml:"write"`   // for one write. Zero: 30s
+	Request time.Duration `yaml:"request"` // for a whole answer. Zero: 30m
+	Silent  time.Duration `yaml:"silent"`  // between an upstream's bytes. Zero: 2m
+	Recheck time.Duration `yaml:"recheck"` // between license checks of a running answer. Zero: 1s
+	Drain   time.Duration `yaml:"drain"`   // for answers to finish at shutdown. Zero: 25s
+}
+
+// LoadConfig reads and validates a file.
+func LoadConfig(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	c, err := ParseConfig(text)
+	if err != nil {
+		return Config{}, fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// ParseConfig reads and validates YAML. Unknown and duplicate keys are errors.
+func ParseConfig(text []byte) (Config, error) {
+	var c Config
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
+		return Config{}, err
+	}
+	return c, c.Validate()
+}
+
+// Validate names the first fields that cannot work. It changes nothing.
+func (c *Config) Validate() error {
+	var errs problems
+	errs.need("listen", c.Listen != "", "an address such as 127.0.0.1:8080")
+	errs.need("deployment", plainName(c.Deployment), "a name of letters, digits, '-', '_' and '.', shared by the gateways that share budgets")
+	errs.need("secret", c.Secret.Set(), "file:PATH of 32 random bytes or more, shared by the replicas")
+	errs.need("redis.state", c.Redis.State.Set(), "the URL of the state store")
+	errs.need("host.domain", c.Host.Domain != "", "the domain that holds the host grant")
+	c.Admin.validate(&errs)
+	c.Identity.validate(&errs, c.Chains)
+	c.Limits.validate(&errs)
+	c.Timeouts.validate(&errs)
+	for i, chain := range c.Chains {
+		chain.validate(&errs, fmt.Sprintf("chains[%d]", i))
+	}
+	c.validateModels(&errs)
+	return errors.Join(errs...)
+}
+
+type problems []error
+
+func (p *problems) need(field string, ok bool, want string) {
+	if !ok {
+		*p = append(*p, fmt.Errorf("%s: need %s", field, want))
+	}
+}
+
+// within refuses a duration out of range; zero, the default, is always in it.
+func (p *problems) within(field string, d, low, high time.Duration) {
+	p.need(field, d == 0 || d >= low && d <= high, fmt.Sprintf("a duration from %s to %s, not %s", low, high, d))
+}
+
+func plainName(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.", rune(c)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+func httpURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == ""
+}
+
+// Domain is the issuer's host: the EIP-4361 domain.
+func (i IdentityConfig) Domain() string {
+	u, err := url.Parse(i.Issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+func (i IdentityConfig) validate(errs *problems, chains []ChainConfig) {
+	errs.need("identity.issuer", httpURL(i.Issuer), "the gateway's public URL")
+	errs.need("identity.signing_keys", len(i.SigningKeys) > 0, "file:PATH of at least one Ed25519 key in PEM")
+	errs.need("identity.chain", named(chains, i.Chain), "the name of one of chains")
+	errs.within("identity.token_ttl", i.TokenTTL, time.Second, time.Hour)
+	errs.within("identity.cache_ttl", i.CacheTTL, time.Millisecond, time.Minute)
+}
+
+func named(chains []ChainConfig, name string) bool {
+	for _, c := range chains {
+		if c.Name == name && name != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (c ChainConfig) validate(errs *problems, at string) {
+	errs.need(at+".name", plainName(c.Name), "a name")
+	errs.need(at+".chain_id", c.ChainID != 0, "the chain's id")
+	errs.need(at+".rpc", len(c.RPC) > 0, "at least one URL, as file: or env:")
+	errs.within(at+".soft", c.Soft, time.Second, time.Hour)
+	errs.within(at+".hard", c.Hard, time.Second, 24*time.Hour)
+	errs.need(at+".hard", c.Soft == 0 || c.Hard == 0 || c.Hard >= c.Soft, "at least soft")
+}
+
+func (c *Config) validateModels(errs *problems) {
+	errs.need("models", len(c.Models) > 0, "at least one model")
+	taken := map[string]bool{}
+	for i, m := range c.Models {
+		at := fmt.Sprintf("models[%d]", i)
+		for _, name := range append([]string{m.Name}, m.Aliases...) {
+			errs.need(at, name != "" && len(name) <= 256 && !strings.ContainsAny(name, " \t\r\n"), "names of 1 to 256 bytes without spaces")
+			errs.need(at, !taken[name], fmt.Sprintf("names of its own: %q is taken", name))
+			taken[name] = true
+		}
+		errs.need(at+".license.chain", named(c.Chains, m.License.Chain), "the name of one of chains")
+		m.validate(errs, at)
+	}
+}
+
+func (m ModelConfig) validate(errs *problems, at string) {
+	errs.need(at+".license.model", isHex(m.License.Model, 32), "0x and 64 hexadecimal digits")
+	errs.need(at+".license.registry", isHex(m.License.Registry, 20), "0x and 40 hexadecimal digits")
+	errs.need(at+".default_max_tokens", m.DefaultTokens >= 0 && m.DefaultTokens <= 1<<20, "0 to 1048576 tokens")
+	errs.need(at+".max_tokens", m.MaxTokens >= 0 && m.MaxTokens <= 1<<20, "0 to 1048576 tokens")
+	errs.need(at+".default_max_tokens", m.MaxTokens == 0 || m.DefaultTokens <= m.MaxTokens, "at most max_tokens")
+	if n := m.InverseNucleus; n != nil {
+		errs.need(at+".inverse_nucleus.rate", n.Rate >= 0 && n.Rate <= 1, "a share from 0 to 1")
+		errs.need(at+".inverse_nucleus.t", n.T >= 0 && n.T < 1, "a mass from 0 to 1, 1 excluded")
+		errs.need(at+".inverse_nucleus.k", n.K >= 0 && n.K <= 100, "0 to 100")
+	}
+	m.Backend.validate(errs, at+".backend")
+}
+
+func (b BackendConfig) validate(errs *problems, at string) {
+	errs.need(at, (b.Weights != "") != (len(b.Upstreams) > 0), "either weights or upstreams")
+	errs.need(at, len(b.Upstreams) <= 1, "one upstream: this version does not balance")
+	errs.need(at, b.Slots >= 0 && b.Context >= 0 && b.Queue >= 0, "slots, context and queue that are not negative")
+	for i, u := range b.Upstreams {
+		errs.need(fmt.Sprintf("%s.upstreams[%d].url", at, i), httpURL(u.URL), "an http or https URL without user and query")
+	}
+}
+
+func isHex(s string, size int) bool {
+	raw, err := hex.DecodeString(strings.TrimPrefix(s, "0x"))
+	return err == nil && len(raw) == size && strings.HasPrefix(s, "0x")
+}
+
+func (l LimitsConfig) validate(errs *problems) {
+	errs.need("limits.body", l.Body == 0 || l.Body >= 1<<10 && l.Body <= 1<<28, "1024 to 268435456 bytes")
+	errs.need("limits.concurrent", l.Concurrent >= 0 && l.Concurrent <= 1<<20, "0 to 1048576 requests")
+}
+
+func (t TimeoutsConfig) validate(errs *problems) {
+	errs.within("timeouts.read", t.Read, time.Millisecond, time.Hour)
+	errs.within("timeouts.idle", t.Idle, time.Millisecond, time.Hour)
+	errs.within("timeouts.write", t.Write, time.Millisecond, time.Hour)
+	errs.within("timeouts.request", t.Request, time.Millisecond, 24*time.Hour)
+	errs.within("timeouts.silent", t.Silent, time.Millisecond, time.Hour)
+	errs.within("timeouts.recheck", t.Recheck, time.Millisecond, time.Hour)
+	errs.within("timeouts.drain", t.Drain, time.Millisecond, time.Hour)
+}
+
+// filled is the config with its documented defaults.
+func (c Config) filled() Config {
+	def(&c.Limits.Body, 4<<20)
+	def(&c.Limits.Concurrent, 4096)
+	t := &c.Timeouts
+	def(&t.Read, 30*time.Second)
+	def(&t.Idle, 90*time.Second)
+	def(&t.Write, 30*time.Second)
+	def(&t.Request, 30*time.Minute)
+	def(&t.Silent, 2*time.Minute)
+	def(&t.Recheck, time.Second)
+	def(&t.Drain, 25*time.Second)
+	return c
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// listener hands out connections that bound each write and can be watched.
+type listener struct {
+	net.Listener
+	write time.Duration
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c, write: l.write}, nil
+}
+
+// conn is a client's connection. fasthttp reads a request, then only writes until
+// the answer is out, and so never sees a client leave; meanwhile watch reads. What
+// it reads belongs to the next request and is handed to the next Read.
+type conn struct {
+	net.Conn
+	write  time.Duration
+	linger bool // the client may still be sending: let it read our answer
+
+	ahead   [256]byte
+	unread  []byte        // in ahead
+	watched chan struct{} // closed when the watcher has ended; nil: none runs
+}
+
+// Read hands out what the watcher read, then what the client sends.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.unread) > 0 {
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// Write gives each write its own time: a stream may be long, a stall may not.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Close lets a client that still sends see the answer before the connection goes:
+// closing with unread bytes would reset it.
+func (c *conn) Close() error {
+	if c.linger {
+		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 64<<20))
+		}
+	}
+	return c.Conn.Close()
+}
+
+// watch calls gone, once, should the client leave before unwatch.
+func (c *conn) watch(gone func()) {
+	if c.watched != nil || len(c.unread) > 0 {
+		return // something of the next request is here: it has not left
+	}
+	done := make(chan struct{})
+	c.watched = done
+	_ = c.SetReadDeadline(time.Time{})
+	go func() {
+		defer close(done)
+		n := 0
+		for n < len(c.ahead) {
+			got, err := c.Conn.Read(c.ahead[n:])
+			n += got
+			if err != nil {
+				if !timedOut(err) {
+					gone()
+				}
+				break
+			}
+		}
+		c.unread = c.ahead[:n]
+	}()
+}
+
+// unwatch ends the watcher, so that the connection can be read again.
+func (c *conn) unwatch() {
+	if c.watched == nil {
+		return
+	}
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes its Read
+	<-c.watched
+	c.watched = nil
+	_ = c.SetReadDeadline(time.Time{})
+}
+
+func timedOut(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// connOf is the client's connection below TLS, or nil where tests bring their own.
+func connOf(ctx *fasthttp.RequestCtx) *conn {
+	c := ctx.Conn()
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	own, _ := c.(*conn)
+	return own
+}
+
+// running is the set of answers under way.
+type running struct {
+	mu  sync.Mutex
+	set map[*answer]struct{}
+}
+
+func (r *running) add(a *answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.set == nil {
+		r.set = make(map[*answer]struct{})
+	}
+	r.set[a] = struct{}{}
+}
+
+func (r *running) remove(a *answer) {
+	r.mu.Lock()
+	delete(r.set, a)
+	r.mu.Unlock()
+}
+
+func (r *running) all() []*answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*answer, 0, len(r.set))
+	for a := range r.set {
+		out = append(out, a)
+	}
+	return out
+}
+
+func (r *running) cutAll(why error) {
+	for _, a := range r.all() {
+		a.cancel(why)
+	}
+}

@@ -1,0 +1,202 @@
+// Package gateway serves licensed models over the OpenAI API.
+//
+// It decides nothing by itself: identity says who calls, licenses what the chain
+// grants, policy whether that suffices, limits what is left, and a [Backend]
+// generates. It has no list of fingerprints, no response cache, no rewriting of
+// answers. An unclear case never allows. Start with [New]; a request's way is in
+// authorise.go and answer.go.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/policy"
+)
+
+// Identities says who is calling; *identity.Service.
+type Identities interface {
+	Identify(ctx context.Context, credential []byte, now time.Time) (*identity.Caller, error)
+	Challenge(address string) (string, error)
+	Redeem(ctx context.Context, message, signature string) (identity.Token, error)
+	JWKS() []byte
+	CreateKey(ctx context.Context, c *identity.Caller, r identity.KeyRequest) (identity.Key, string, error)
+	ListKeys(ctx context.Context, subject [32]byte) ([]identity.Key, error)
+	RevokeKey(ctx context.Context, subject [32]byte, id string) error
+}
+
+// Licenses says what the chain grants; *licensecheck.Checker. An error means that
+// it could not be found out.
+type Licenses interface {
+	Check(ctx context.Context, model, subject [32]byte) (policy.Grant, error)
+}
+
+// Limits counts what is consumed; *limit.Limiter.
+type Limits interface {
+	Reserve(ctx context.Context, now time.Time, b limit.Budget, tokens uint64) (*limit.Reservation, error)
+}
+
+// Ledger records what was used; *usage.Ledger.
+type Ledger interface {
+	Append(ctx context.Context, e usage.Entry) error
+	Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]usage.Total, error)
+}
+
+// Deps is what the server asks. All are required but Log and Now.
+type Deps struct {
+	Identities Identities
+	Limits     Limits
+	Ledger     Ledger
+	Host       [32]byte         // the subject of this host's own grants
+	Models     map[string]Model // by ModelConfig.Name
+	Log        *slog.Logger     // nil: discards
+	Now        func() time.Time // nil: time.Now
+}
+
+// Model is what serves one model of the config.
+type Model struct {
+	Backend  Backend
+	Licenses Licenses // of the chain and registry that the config names for it
+}
+
+// Server is one gateway. Serve it on as many listeners as needed, then shut it
+// down once.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	models  map[string]*model // by name and alias
+	listed  []*model          // in the order of the config
+	started time.Time
+	metrics *counters
+	running running
+	slots   chan struct{}
+	http    *fasthttp.Server
+	admin   *fasthttp.Server
+
+	draining atomic.Bool
+	stop     context.CancelFunc
+	wait     sync.WaitGroup
+}
+
+// model is one served model.
+type model struct {
+	Model
+	cfg ModelConfig
+	id  [32]byte
+}
+
+// New checks that config and dependencies fit. It listens to nothing yet.
+func New(deps Deps, cfg Config) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if deps.Identities == nil || deps.Limits == nil || deps.Ledger == nil {
+		return nil, errors.New("gateway: identities, limits and ledger are required")
+	}
+	def(&deps.Log, slog.New(slog.DiscardHandler))
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	cfg = cfg.filled()
+	s := &Server{
+		cfg: cfg, deps: deps, models: map[string]*model{}, started: deps.Now(),
+		slots: make(chan struct{}, cfg.Limits.Concurrent),
+	}
+	if err := s.addModels(); err != nil {
+		return nil, err
+	}
+	s.metrics = newCounters(s)
+	s.http, s.admin = s.newHTTP(s.handle), s.newHTTP(s.handleAdmin)
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.wait.Go(func() { s.recheck(ctx) })
+	return s, nil
+}
+
+func (s *Server) addModels() error {
+	for _, cfg := range s.cfg.Models {
+		dep, ok := s.deps.Models[cfg.Name]
+		if !ok || dep.Backend == nil || dep.Licenses == nil {
+			return fmt.Errorf("gateway: model %q has no backend or no license checker", cfg.Name)
+		}
+		def(&cfg.DefaultTokens, min(1024, orMax(cfg.MaxTokens)))
+		m := &model{Model: dep, cfg: cfg, id: cfg.License.ID()}
+		s.listed = append(s.listed, m)
+		for _, name := range append([]string{cfg.Name}, cfg.Aliases...) {
+			s.models[name] = m
+		}
+	}
+	return nil
+}
+
+func orMax(n int) int {
+	if n == 0 {
+		return 1 << 20
+	}
+	return n
+}
+
+// newHTTP is a listener's server. What fasthttp refuses by itself is worded by
+// refuseTransport, and panics stop in guard.
+func (s *Server) newHTTP(handler fasthttp.RequestHandler) *fasthttp.Server {
+	t := s.cfg.Timeouts
+	return &fasthttp.Server{
+		Handler: s.guard(handler), ErrorHandler: s.refuseTransport,
+		ReadBufferSize:        16 << 10, // JWTs do not fit fasthttp's 4 KiB
+		MaxRequestBodySize:    s.cfg.Limits.Body,
+		Concurrency:           1 << 20, // requests are bounded by slots, which answer properly
+		ReadTimeout:           t.Read,
+		IdleTimeout:           t.Idle, // writes are bounded one by one, in conn
+		NoDefaultServerHeader: true, NoDefaultContentType: true, CloseOnShutdown: true,
+		DisablePreParseMultipartForm: true, SecureErrorLogMessage: true,
+		Logger: quiet{},
+	}
+}
+
+// quiet drops fasthttp's own log: it prints what clients sent.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// Serve answers the public API on the listener until Shutdown.
+func (s *Server) Serve(l net.Listener) error {
+	return s.http.Serve(&listener{Listener: l, write: s.cfg.Timeouts.Write})
+}
+
+// ServeAdmin answers metrics and health on the listener until Shutdown.
+func (s *Server) ServeAdmin(l net.Listener) error {
+	return s.admin.Serve(&listener{Listener: l, write: s.cfg.Timeouts.Write})
+}
+
+// cutShare is the end of Shutdown's time that is kept for telling the answers that
+// are still running that they are cut.
+const cutShare = time.Second
+
+// Shutdown stops being ready and lets running answers finish for timeouts.drain at
+// most, or until a second before ctx ends; then it cuts them with a terminal error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	wait := s.cfg.Timeouts.Drain
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)-cutShare)
+	}
+	cut := time.AfterFunc(max(wait, 0), func() { s.running.cutAll(errDraining) })
+	defer cut.Stop()
+	err := s.http.ShutdownWithContext(ctx)
+	s.running.cutAll(errDraining)
+	err = errors.Join(err, s.admin.ShutdownWithContext(ctx))
+	s.stop()
+	s.wait.Wait()
+	return err
+}
