@@ -51,13 +51,13 @@ func (c *Caller) May(model string) bool {
 	return false
 }
 
-// Wallets knows addresses and signatures. internal/wallet implements it.
+// Wallets knows addresses and signatures; *wallet.Verifier.
 type Wallets interface {
 	ParseAddress(text string) ([20]byte, error)
 	// AddressText is the address with its EIP-55 checksum.
 	AddressText(address [20]byte) string
 	// Verify returns nil only if the account signed message by EIP-191 (or, for a
-	// contract, ERC-1271). An error that wraps ErrUnavailable says nobody knows.
+	// contract, ERC-1271). Any error but wallet.ErrSignature says that nobody knows.
 	Verify(ctx context.Context, address [20]byte, message string, signature []byte) error
 }
 

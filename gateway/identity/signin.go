@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/fealty/fealty/internal/wallet"
 )
 
 // challengeTTL is how long a challenge may be answered. clockSkew forgives
@@ -61,8 +63,8 @@ func (s *Service) Redeem(ctx context.Context, message, signature string) (Token,
 		return Token{}, fmt.Errorf("%w: the signature is not hexadecimal", ErrSignIn)
 	}
 	if err := s.o.Wallets.Verify(ctx, address, message, sig); err != nil {
-		if errors.Is(err, ErrUnavailable) {
-			return Token{}, err
+		if !errors.Is(err, wallet.ErrSignature) {
+			return Token{}, unavailable(err)
 		}
 		return Token{}, fmt.Errorf("%w: %w", ErrSignIn, err)
 	}

@@ -1,0 +1,217 @@
+// Package embedded answers OpenAI requests with an engine in this process.
+//
+// It turns messages into tokens and tokens into replies; it neither generates nor
+// samples. What the engine cannot honour (tools, grammars, several answers) it
+// refuses and never ignores. Start with [New].
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/tokenizer"
+	"github.com/fealty/fealty/sampler"
+)
+
+// ErrBusy is an Engine's answer when its queue is full.
+var ErrBusy = errors.New("the engine's queue is full")
+
+// Work is one generation.
+type Work struct {
+	Prompt    []int32
+	MaxTokens int
+	Stop      []int32 // token ids that end it and are not delivered
+	Choose    Chooser
+}
+
+// Chooser picks the next token; *sampler.Sampler.
+type Chooser interface {
+	Choose(logits []float32, generated []int32) int32
+}
+
+// Engine generates tokens.
+type Engine interface {
+	// Generate starts; it returns ErrBusy, wrapped or not, when it has no room.
+	Generate(ctx context.Context, w Work) (Generation, error)
+}
+
+// Generation is a generation under way.
+type Generation interface {
+	Next(ctx context.Context) (int32, error) // io.EOF at the end
+	Finish() string                          // "stop" or "length", after io.EOF
+	Close()
+}
+
+// Tokenizer is the model's; *tokenizer.Tokenizer.
+type Tokenizer interface {
+	// EncodeChat applies the chat template. Special tokens in a message's content
+	// are plain text.
+	EncodeChat(messages []tokenizer.Message) ([]int32, error)
+	Encode(text string, parseSpecial bool) []int32
+	Bytes(id int32) []byte // nil for special tokens
+	EOS() []int32
+}
+
+// Options is what a Backend needs.
+type Options struct {
+	Engine    Engine
+	Tokenizer Tokenizer
+	Context   int              // tokens of prompt and answer together
+	Inverse   *sampler.Inverse // nil: off
+	// Attested: the weights were hashed and are an artefact of the published version.
+	Attested bool
+}
+
+// Backend implements gateway.Backend.
+type Backend struct{ o Options }
+
+// New checks the options.
+func New(o Options) (*Backend, error) {
+	switch {
+	case o.Engine == nil || o.Tokenizer == nil:
+		return nil, errors.New("embedded: an engine and a tokenizer are required")
+	case o.Context < 2:
+		return nil, fmt.Errorf("embedded: a context of %d tokens holds no prompt and answer", o.Context)
+	}
+	if o.Inverse != nil {
+		if err := o.Inverse.Validate(); err != nil {
+			return nil, fmt.Errorf("embedded: %w", err)
+		}
+	}
+	return &Backend{o: o}, nil
+}
+
+// Describe adds the context length and the public settings of the sampler.
+func (b *Backend) Describe(m *openai.Model) {
+	m.ContextLength = b.o.Context
+	m.Attested = b.o.Attested
+	if i := b.o.Inverse; i != nil {
+		m.InverseNucleus = &openai.InverseNucleus{Rate: i.Rate, T: i.T, K: i.K, Floor: i.Floor, Where: "first"}
+	}
+}
+
+// Generate implements gateway.Backend.
+func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer, error) {
+	if f := c.Request.Features; len(f) > 0 {
+		return nil, openai.Unsupported(f[0].Param, f[0].Why)
+	}
+	prompt, err := b.prompt(c.Request)
+	if err != nil {
+		return nil, err
+	}
+	most, err := b.room(c, len(prompt))
+	if err != nil {
+		return nil, err
+	}
+	chooser, err := b.chooser(c)
+	if err != nil {
+		return nil, err
+	}
+	generation, err := b.o.Engine.Generate(ctx, Work{
+		Prompt: prompt, MaxTokens: most, Stop: b.o.Tokenizer.EOS(), Choose: chooser,
+	})
+	if err != nil {
+		return nil, refuse(err)
+	}
+	return newAnswer(ctx, b.o.Tokenizer, generation, c, len(prompt)), nil
+}
+
+func (b *Backend) prompt(r *openai.Request) ([]int32, error) {
+	if r.Kind == openai.Completion {
+		ids := b.o.Tokenizer.Encode(r.Prompt, false)
+		if len(ids) == 0 {
+			return nil, openai.Invalid("prompt", "prompt is empty. Send the text to complete.")
+		}
+		return ids, nil
+	}
+	messages := make([]tokenizer.Message, len(r.Messages))
+	for i, m := range r.Messages {
+		messages[i] = tokenizer.Message{Role: m.Role, Content: m.Content}
+	}
+	ids, err := b.o.Tokenizer.EncodeChat(messages)
+	if err != nil {
+		e := openai.Invalid("messages", "The model's chat template cannot render these messages.")
+		e.Cause = err
+		return nil, e
+	}
+	return ids, nil
+}
+
+// room is how long the answer may be. A length that the caller asked for is kept
+// or refused; the default takes what is left.
+func (b *Backend) room(c gateway.Call, prompt int) (int, error) {
+	left := b.o.Context - prompt
+	if left < 1 || c.Request.MaxTokens > left {
+		param := "messages"
+		if c.Request.Kind == openai.Completion {
+			param = "prompt"
+		}
+		return 0, &openai.Error{
+			Status: http.StatusBadRequest, Code: "context_length_exceeded", Param: param,
+			Message: fmt.Sprintf("This model's context is %d tokens; the prompt has %d and max_tokens is %d. Shorten the prompt or ask for fewer tokens.",
+				b.o.Context, prompt, c.MaxTokens),
+		}
+	}
+	return min(c.MaxTokens, left), nil
+}
+
+// shortest is the least length of an answer that inverse nucleus sampling may open:
+// of very short ones the first word is the whole answer.
+const shortest = 8
+
+func (b *Backend) chooser(c gateway.Call) (Chooser, error) {
+	r := c.Request
+	settings := sampler.Settings{
+		Temperature: r.Temperature, TopP: r.TopP, MinP: r.MinP, TopK: r.TopK,
+		FrequencyPenalty: r.FrequencyPenalty, PresencePenalty: r.PresencePenalty,
+		RepetitionPenalty: r.RepetitionPenalty, LogitBias: r.LogitBias, Seed: rand.Uint64(),
+	}
+	if r.Seed != nil {
+		settings.Seed = uint64(*r.Seed)
+	}
+	var first *sampler.Keyed
+	if b.o.Inverse != nil && c.MaxTokens >= shortest && !r.Logprobs && !r.Echo {
+		first = b.o.Inverse.For(normalised(r))
+	}
+	s, err := sampler.New(settings, first)
+	if err != nil {
+		name, _, _ := strings.Cut(err.Error(), " ")
+		return nil, openai.Invalid(name, "%v.", err)
+	}
+	return s, nil
+}
+
+// normalised is the prompt as inverse nucleus sampling keys it: what a person would
+// call the same question, asked again, gets the same treatment.
+func normalised(r *openai.Request) []byte {
+	if r.Kind == openai.Completion {
+		return []byte(strings.TrimSpace(r.Prompt))
+	}
+	var out bytes.Buffer
+	for _, m := range r.Messages {
+		out.WriteString(m.Role)
+		out.WriteByte(0)
+		out.WriteString(strings.TrimSpace(m.Content))
+		out.WriteByte(0)
+	}
+	return out.Bytes()
+}
+
+// refuse words an engine's refusal. The messages name no internals.
+func refuse(err error) error {
+	if errors.Is(err, ErrBusy) {
+		return &openai.Error{
+			Status: http.StatusServiceUnavailable, Code: "overloaded", Retry: true, RetryAfter: time.Second, Cause: err,
+			Message: "The model's queue is full. Send the request again.",
+		}
+	}
+	return err
+}
