@@ -35,14 +35,19 @@ func newMatcher(tokens []string, ids []int32) *matcher {
 }
 
 func (m *matcher) find(text string) []match {
+	return m.findIf(text, func(match) bool { return true })
+}
+
+// findIf finds the matches that allow accepts; where it refuses the longest, a shorter one may stand.
+func (m *matcher) findIf(text string, allow func(match) bool) []match {
 	if !m.any {
 		return nil
 	}
 	var found []match
 	for at := 0; at < len(text); {
-		if w, ok := m.at(text[at:]); ok {
-			found = append(found, match{at, at + len(w.text), w.id})
-			at += len(w.text)
+		if got, ok := m.at(text, at, allow); ok {
+			found = append(found, got)
+			at = got.end
 			continue
 		}
 		at++
@@ -50,11 +55,12 @@ func (m *matcher) find(text string) []match {
 	return found
 }
 
-func (m *matcher) at(text string) (word, bool) {
-	for _, w := range m.byFirst[text[0]] {
-		if strings.HasPrefix(text, w.text) {
-			return w, true
+func (m *matcher) at(text string, at int, allow func(match) bool) (match, bool) {
+	for _, w := range m.byFirst[text[at]] {
+		got := match{at, at + len(w.text), w.id}
+		if strings.HasPrefix(text[at:], w.text) && allow(got) {
+			return got, true
 		}
 	}
-	return word{}, false
+	return match{}, false
 }

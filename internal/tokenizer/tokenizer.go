@@ -16,6 +16,7 @@ type Tokenizer struct {
 	added   *matcher // added tokens only
 	isSpec  []bool
 	eos     []int32
+	chat    *template // nil: the model has no chat template
 }
 
 // New prepares a tokenizer. The spec must not change afterwards.
@@ -37,6 +38,11 @@ func New(s *Spec) (*Tokenizer, error) {
 	t.added = newMatcher(s.Tokens, s.Added)
 	t.special = newMatcher(s.Tokens, append(slices.Clone(s.Special), s.Added...))
 	t.eos = endTokens(s)
+	if s.ChatTemplate != "" {
+		if t.chat, err = newTemplate(s); err != nil {
+			return nil, err
+		}
+	}
 	return t, nil
 }
 
