@@ -1,0 +1,250 @@
+package licensecheck
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/lru"
+
+	"github.com/fealty/fealty/licensecheck/internal/node"
+)
+
+// window is how many blocks the book remembers: deep enough for finality on
+// Ethereum (64 to 96 blocks) and for reorganisations.
+const window = 256
+
+// book is the memory of the checker: records, and the unbroken run of newest blocks
+// with the changes in them. The run confirms every record that it reaches back to,
+// however many there are: that is what makes a healthy chain cheap to follow.
+type book struct {
+	mu      sync.Mutex
+	records lru.BasicLRU[key, *record]
+
+	run     uint64 // counts runs of coverage; 0: none yet
+	blocks  []node.Block
+	index   map[common.Hash]uint64 // of blocks
+	changes []change               // in blocks, oldest first
+	final   mark                   // the newest block that is final
+	at      time.Time              // when the chain last confirmed the newest of blocks
+}
+
+func newBook(records int) *book {
+	return &book{records: lru.NewBasicLRU[key, *record](records), index: map[common.Hash]uint64{}}
+}
+
+// find is a copy of the record and when it was last confirmed.
+func (b *book) find(k key) (r record, confirmed time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, ok := b.records.Get(k)
+	if !ok || !b.join(k, p) {
+		return record{}, time.Time{}, false
+	}
+	return *p, b.confirmed(p), true
+}
+
+// place stores a reading, unless a newer one is there, and answers with what holds.
+// ok is false when the reading is of a block that the chain has left.
+func (b *book) place(k key, r record) (held record, confirmed time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &r
+	if old, found := b.records.Peek(k); found && b.join(k, old) && p.older(old) {
+		p = old
+	}
+	if !b.join(k, p) {
+		return record{}, time.Time{}, false
+	}
+	b.records.Add(k, p)
+	return *p, b.confirmed(p), true
+}
+
+func (b *book) confirmed(r *record) time.Time {
+	if r.coverage == b.run && b.run != 0 && b.at.After(r.read) {
+		return b.at
+	}
+	return r.read
+}
+
+// join puts a record under the running coverage if its blocks are in it, catching up
+// with the changes since. It is false for a record of a block that the chain has left.
+func (b *book) join(k key, r *record) bool {
+	if r.coverage == b.run || len(b.blocks) == 0 {
+		return true
+	}
+	if b.left(r.latest) || b.left(r.final) {
+		return false
+	}
+	if !b.holds(r.latest) || !b.holds(r.final) {
+		return true // older than the run, or ahead of it: only its own age counts
+	}
+	for _, c := range b.changes {
+		if c.key != k {
+			continue
+		}
+		r.applyLatest(c)
+		if c.at.number <= b.final.number {
+			r.applyFinal(c)
+		}
+	}
+	r.coverage = b.run
+	return true
+}
+
+func (b *book) holds(m mark) bool {
+	number, ok := b.index[m.hash]
+	return ok && number == m.number
+}
+
+// left reports whether the mark's block was replaced by another of the same number.
+func (b *book) left(m mark) bool {
+	return m.number >= b.blocks[0].Number && m.number <= b.top().Number && !b.holds(m)
+}
+
+func (b *book) top() node.Block { return b.blocks[len(b.blocks)-1] }
+
+// newest is the newest block covered.
+func (b *book) newest() (top node.Block, first uint64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.blocks) == 0 {
+		return node.Block{}, 0, false
+	}
+	return b.top(), b.blocks[0].Number, true
+}
+
+// knows reports whether the run holds this block.
+func (b *book) knows(m mark) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.blocks) > 0 && b.holds(m)
+}
+
+// begin starts a new run of coverage. Records of earlier runs stay, each as fresh as it was.
+func (b *book) begin(blocks []node.Block, changes []change, final mark, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.run++
+	b.blocks, b.changes = blocks, changes
+	clear(b.index)
+	for _, block := range blocks {
+		b.index[block.Hash] = block.Number
+	}
+	for _, c := range changes {
+		if r, ok := b.records.Peek(c.key); ok {
+			r.applyLatest(c)
+		}
+	}
+	b.final = mark{}
+	b.finalise(final)
+	b.at = now
+}
+
+// extend continues the run after the ancestor, dropping what came after it before.
+// It answers whether that replaced blocks.
+func (b *book) extend(ancestor uint64, blocks []node.Block, changes []change, final mark, now time.Time) (reorganised bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ancestor < b.top().Number {
+		b.rewind(ancestor)
+		reorganised = true
+	}
+	b.blocks = append(b.blocks, blocks...)
+	for _, block := range blocks {
+		b.index[block.Hash] = block.Number
+	}
+	for _, c := range changes {
+		if r, ok := b.records.Peek(c.key); ok {
+			r.applyLatest(c)
+		}
+	}
+	b.changes = append(b.changes, changes...)
+	b.finalise(final)
+	b.trim()
+	b.at = now
+	return reorganised
+}
+
+// confirm says that the newest block is still the chain's newest.
+func (b *book) confirm(final mark, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.finalise(final)
+	b.at = now
+}
+
+// finalise takes over the changes that became final.
+func (b *book) finalise(final mark) {
+	for _, c := range b.changes {
+		if c.at.number > b.final.number && c.at.number <= final.number {
+			if r, ok := b.records.Peek(c.key); ok {
+				r.applyFinal(c)
+			}
+		}
+	}
+	b.final = final
+}
+
+// rewind drops what is above the ancestor, and every record that was read or changed there.
+func (b *book) rewind(ancestor uint64) {
+	for len(b.blocks) > 0 && b.top().Number > ancestor {
+		delete(b.index, b.top().Hash)
+		b.blocks = b.blocks[:len(b.blocks)-1]
+	}
+	for len(b.changes) > 0 && b.changes[len(b.changes)-1].at.number > ancestor {
+		b.changes = b.changes[:len(b.changes)-1]
+	}
+	for _, k := range b.records.Keys() {
+		if r, _ := b.records.Peek(k); r.latest.number > ancestor || r.final.number > ancestor {
+			b.records.Remove(k)
+		}
+	}
+	b.final.number = min(b.final.number, ancestor)
+}
+
+func (b *book) trim() {
+	if extra := len(b.blocks) - window; extra > 0 {
+		for _, block := range b.blocks[:extra] {
+			delete(b.index, block.Hash)
+		}
+		b.blocks = append([]node.Block(nil), b.blocks[extra:]...)
+	}
+	// A change is kept until it is final, even when finality stalls for longer than the window.
+	keep, n := min(b.blocks[0].Number, b.final.number+1), 0
+	for n < len(b.changes) && b.changes[n].at.number < keep {
+		n++
+	}
+	b.changes = append([]change(nil), b.changes[n:]...)
+}
+
+// settle marks a record as true at the newest blocks, if the run covers it: so it
+// can be passed on to others.
+func (b *book) settle(k key) (r record, confirmed time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, found := b.records.Peek(k)
+	if !found {
+		return record{}, time.Time{}, false
+	}
+	r = *p
+	if len(b.blocks) > 0 && r.coverage == b.run && b.holds(b.final) {
+		r.latest, r.final = markOf(b.top()), b.final
+	}
+	return r, b.confirmed(p), true
+}
+
+// forget drops every record: they were of another chain.
+func (b *book) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.records.Purge()
+	b.blocks, b.changes, b.run = nil, nil, b.run+1
+	clear(b.index)
+}
+
+func (b *book) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.records.Len()
+}

@@ -1,0 +1,226 @@
+package licensecheck
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fealty/fealty/licensecheck/internal/node"
+	"github.com/fealty/fealty/policy"
+)
+
+// cacheFormat is part of every key: gateways of different versions share a Redis and
+// leave each other's records alone.
+const cacheFormat = 1
+
+// cache keeps records in Redis, for gateways that start and for each other. It speeds
+// reads up and decides nothing: whatever is wrong with it is a miss.
+type cache struct {
+	client redis.UniversalClient
+	hard   time.Duration
+	now    func() time.Time
+	log    *slog.Logger
+	stats  *counters
+	prefix atomic.Pointer[string]
+	down   atomic.Bool  // said so
+	rest   atomic.Int64 // unix nanoseconds until which a failed Redis is left alone
+
+	writes chan write
+	stop   chan struct{}
+	done   sync.WaitGroup
+}
+
+type write struct {
+	key    key
+	record record
+	age    time.Duration
+}
+
+func openCache(url string, o Options, id node.Identity, stats *counters) (*cache, error) {
+	client, err := connect(url)
+	if err != nil {
+		return nil, err
+	}
+	c := &cache{client: client, hard: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
+	c.rename(id)
+	c.done.Go(c.write)
+	return c, nil
+}
+
+func connect(url string) (redis.UniversalClient, error) {
+	first, others, _ := strings.Cut(url, ",")
+	o, err := redis.ParseURL(first)
+	if err != nil { // err may quote the URL, which may hold a password
+		return nil, errors.New("licensecheck: the URL of the cache cannot be read; write redis://host:6379/0")
+	}
+	addrs := []string{o.Addr}
+	if others != "" {
+		addrs = append(addrs, strings.Split(others, ",")...)
+	}
+	return redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs: addrs, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
+		DialTimeout: cacheWait, ReadTimeout: cacheWait, WriteTimeout: cacheWait, PoolTimeout: cacheWait,
+		MaxRetries: -1, ContextTimeoutEnabled: true,
+	}), nil
+}
+
+// rename moves to the keys of one deployment of the registry.
+func (c *cache) rename(id node.Identity) {
+	p := fmt.Sprintf("fealty:license:%d:%d:%x:%x:", cacheFormat, id.ChainID, id.Registry, id.BlockHash[:16])
+	c.prefix.Store(&p)
+}
+
+func (c *cache) name(k key) string {
+	return *c.prefix.Load() + hex.EncodeToString(k.model[:]) + ":" + hex.EncodeToString(k.subject[:])
+}
+
+// stored is a record in Redis: after a head of fixed width, by which writes are ordered.
+type stored struct {
+	Final, Latest         policy.License
+	Plan                  policy.Plan
+	FinalAt, LatestAt     uint64
+	FinalHash, LatestHash [32]byte
+}
+
+const headLen = 32 // hex digits of block number and seq
+
+func encode(r record) string {
+	body, _ := json.Marshal(stored{ // of numbers only: it cannot fail
+		r.grant.Final, r.grant.Latest, r.grant.Plan, r.final.number, r.latest.number, r.final.hash, r.latest.hash,
+	})
+	return fmt.Sprintf("%016x%016x", r.latest.number, r.grant.Latest.Seq) + string(body)
+}
+
+func decode(text string) (record, error) {
+	if len(text) < headLen {
+		return record{}, errors.New("a record too short to be one")
+	}
+	var s stored
+	d := json.NewDecoder(strings.NewReader(text[headLen:]))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return record{}, err
+	}
+	if s.LatestHash == [32]byte{} || s.FinalHash == [32]byte{} || s.FinalAt > s.LatestAt {
+		return record{}, errors.New("a record without the blocks it was read at")
+	}
+	return record{
+		grant: policy.Grant{Final: s.Final, Latest: s.Latest, Plan: s.Plan},
+		final: mark{s.FinalAt, s.FinalHash}, latest: mark{s.LatestAt, s.LatestHash},
+	}, nil
+}
+
+// get is a record that some gateway left. Its age comes from the time it has left to
+// live, so that no two machines need the same clock.
+func (c *cache) get(ctx context.Context, k key) (record, bool) {
+	if c.resting() {
+		return record{}, false
+	}
+	name := c.name(k)
+	ctx, cancel := context.WithTimeout(ctx, 2*cacheWait)
+	defer cancel()
+	var text *redis.StringCmd
+	var left *redis.DurationCmd
+	_, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		text, left = p.Get(ctx, name), p.PTTL(ctx, name)
+		return nil
+	})
+	if err != nil {
+		c.failed(ctx, err)
+		return record{}, false
+	}
+	c.down.Store(false)
+	r, err := decode(text.Val())
+	if err != nil || left.Val() <= 0 || left.Val() > c.hard {
+		c.stats.cacheBad.Add(1)
+		return record{}, false
+	}
+	r.read = c.now().Add(left.Val() - c.hard)
+	return r, true
+}
+
+func (c *cache) resting() bool { return c.now().UnixNano() < c.rest.Load() }
+
+// failed notes what went wrong; a missing key and a caller who left did not.
+func (c *cache) failed(ctx context.Context, err error) {
+	if errors.Is(err, redis.Nil) || errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	c.stats.cacheErrors.Add(1)
+	c.rest.Store(c.now().Add(cooldown).UnixNano())
+	if !c.down.Swap(true) {
+		c.log.Warn("the license cache does not answer; memory and chain go on without it", "err", err)
+	}
+}
+
+// put passes a record on, some time soon. It never waits: what does not fit is dropped,
+// since the cache only speeds things up.
+func (c *cache) put(k key, r record, age time.Duration) {
+	select {
+	case c.writes <- write{k, r, age}:
+	default:
+		c.stats.cacheDropped.Add(1)
+	}
+}
+
+func (c *cache) write() {
+	for {
+		select {
+		case w := <-c.writes:
+			c.store(w)
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+func (c *cache) store(w write) {
+	if c.resting() || w.age >= c.hard {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*cacheWait)
+	defer cancel()
+	left := (c.hard - w.age).Milliseconds()
+	if err := newer.Run(ctx, c.client, []string{c.name(w.key)}, encode(w.record), left, headLen, onlyIfThere(w.record)).Err(); err != nil {
+		c.failed(ctx, err)
+	}
+}
+
+// onlyIfThere: a record that allows nothing only replaces one that might. Redis must not
+// fill up with the wallets of strangers.
+func onlyIfThere(r record) int {
+	if r.grant.Final.Status == policy.Active && r.grant.Latest.Status == policy.Active {
+		return 0
+	}
+	return 1
+}
+
+// newer stores a record unless a newer one is there. The heads compare as text in any
+// collation, being hex digits of one case and width.
+var newer = redis.NewScript(`
+local held = redis.call('GET', KEYS[1])
+local width = tonumber(ARGV[3])
+if held then
+  local a, b = string.sub(held, 1, width), string.sub(ARGV[1], 1, width)
+  if a > b then return 0 end
+elseif ARGV[4] == '1' then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+func (c *cache) close() error {
+	close(c.stop)
+	c.done.Wait()
+	return c.client.Close()
+}
