@@ -29,6 +29,8 @@ type answer struct {
 	reservation *limit.Reservation
 	backend     Answer // nil until the backend has accepted
 	seen        bool   // the client was sent a first byte
+	handed      bool   // a stream is ended by fasthttp closing it
+	status      string // for the ledger; "" while a stream runs
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -65,10 +67,9 @@ func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
 	if err != nil {
 		return err
 	}
+	defer a.unlessHanded() // also if what follows panics
 	if err := a.start(call); err != nil {
-		e := a.why(err)
-		a.end(e.Code)
-		return e
+		return a.failed(err)
 	}
 	if p.grant.Stale {
 		x.http.Response.Header.Set("x-fealty-license", "stale")
@@ -101,7 +102,7 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 	default:
 		return nil, overloaded()
 	}
-	a := &answer{s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http)}
+	a := &answer{s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error"}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a.cancel = cancel
 	a.ctx, a.release = context.WithTimeout(ctx, x.s.cfg.Timeouts.Request)
@@ -131,15 +132,26 @@ func (a *answer) why(err error) *openai.Error {
 	return asError(err)
 }
 
+func (a *answer) failed(err error) error {
+	e := a.why(err)
+	a.status = e.Code
+	return e
+}
+
+// unlessHanded ends the answer, unless fasthttp now has it as a stream.
+func (a *answer) unlessHanded() {
+	if !a.handed {
+		a.end()
+	}
+}
+
 // whole sends an answer that is not streamed.
 func (x *exchange) whole(a *answer) error {
 	body, err := collect(a.backend)
 	if err != nil {
-		e := a.why(err)
-		a.end(e.Code)
-		return e
+		return a.failed(err)
 	}
-	a.end("ok")
+	a.status = "ok"
 	x.http.SetContentType("application/json")
 	x.http.Response.SetBodyRaw(body)
 	x.s.metrics.request("ok")
@@ -167,6 +179,7 @@ func (x *exchange) stream(a *answer) {
 	x.http.Response.Header.Set("x-accel-buffering", "no")
 	x.http.Response.ImmediateHeaderFlush = true
 	x.http.SetBodyStream(&stream{answer: a}, -1)
+	a.handed, a.status = true, ""
 	x.s.metrics.request("ok")
 }
 
@@ -174,8 +187,7 @@ func (x *exchange) stream(a *answer) {
 // the wire.
 type stream struct {
 	*answer
-	rest   []byte // of the backend's last bytes
-	status string // "" while it runs
+	rest []byte // of the backend's last bytes
 }
 
 // Read returns the next bytes of the answer. A stream that is cut ends with an
@@ -242,12 +254,12 @@ func (s *stream) Close() error {
 		s.status = errClientGone.Code
 		s.s.metrics.cut(s.status)
 	}
-	s.end(s.status)
+	s.end()
 	return nil
 }
 
 // end frees everything and settles what was used, however the answer ended.
-func (a *answer) end(status string) {
+func (a *answer) end() {
 	used := openai.Usage{}
 	if a.backend != nil {
 		a.backend.Close()
@@ -259,11 +271,11 @@ func (a *answer) end(status string) {
 	a.release()
 	a.cancel(nil)
 	a.s.running.remove(a)
-	a.settle(used, status)
+	a.settle(used)
 	<-a.s.slots
 }
 
-func (a *answer) settle(used openai.Usage, status string) {
+func (a *answer) settle(used openai.Usage) {
 	if a.reservation == nil {
 		return // refused before anything was charged
 	}
@@ -276,7 +288,7 @@ func (a *answer) settle(used openai.Usage, status string) {
 		a.s.deps.Ledger.Append(ctx, usage.Entry{
 			Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
 			Model: name, Version: a.pass.model.cfg.License.Version,
-			PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: status,
+			PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: a.status,
 		}))
 	if err != nil {
 		a.s.metrics.unsettled.Inc()

@@ -69,7 +69,7 @@ func (a *answer) piece() (string, error) {
 			return a.text.rest(), nil
 		}
 		if err != nil {
-			return "", err
+			return "", refuse(err)
 		}
 		a.completion++
 		out := a.text.add(a.tokens.Bytes(id))

@@ -16,38 +16,35 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/internal/engine"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/sampler"
 )
 
-// ErrBusy is an Engine's answer when its queue is full.
-var ErrBusy = errors.New("the engine's queue is full")
-
-// Work is one generation.
-type Work struct {
-	Prompt    []int32
-	MaxTokens int
-	Stop      []int32 // token ids that end it and are not delivered
-	Choose    Chooser
-}
-
-// Chooser picks the next token; *sampler.Sampler.
-type Chooser interface {
-	Choose(logits []float32, generated []int32) int32
-}
-
-// Engine generates tokens.
+// Engine generates tokens; [Local] makes one of *engine.Engine.
 type Engine interface {
-	// Generate starts; it returns ErrBusy, wrapped or not, when it has no room.
-	Generate(ctx context.Context, w Work) (Generation, error)
+	Generate(ctx context.Context, r engine.Request) (Generation, error)
 }
 
-// Generation is a generation under way.
+// Generation is a generation under way; *engine.Generation.
 type Generation interface {
 	Next(ctx context.Context) (int32, error) // io.EOF at the end
 	Finish() string                          // "stop" or "length", after io.EOF
 	Close()
+}
+
+// Local is the engine of this process.
+func Local(e *engine.Engine) Engine { return local{e} }
+
+type local struct{ engine *engine.Engine }
+
+func (l local) Generate(ctx context.Context, r engine.Request) (Generation, error) {
+	g, err := l.engine.Generate(ctx, r)
+	if err != nil {
+		return nil, err // not g: a nil *engine.Generation is no nil Generation
+	}
+	return g, nil
 }
 
 // Tokenizer is the model's; *tokenizer.Tokenizer.
@@ -115,7 +112,7 @@ func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer,
 	if err != nil {
 		return nil, err
 	}
-	generation, err := b.o.Engine.Generate(ctx, Work{
+	generation, err := b.o.Engine.Generate(ctx, engine.Request{
 		Prompt: prompt, MaxTokens: most, Stop: b.o.Tokenizer.EOS(), Choose: chooser,
 	})
 	if err != nil {
@@ -167,7 +164,7 @@ func (b *Backend) room(c gateway.Call, prompt int) (int, error) {
 // of very short ones the first word is the whole answer.
 const shortest = 8
 
-func (b *Backend) chooser(c gateway.Call) (Chooser, error) {
+func (b *Backend) chooser(c gateway.Call) (engine.Chooser, error) {
 	r := c.Request
 	settings := sampler.Settings{
 		Temperature: r.Temperature, TopP: r.TopP, MinP: r.MinP, TopK: r.TopK,
@@ -205,12 +202,18 @@ func normalised(r *openai.Request) []byte {
 	return out.Bytes()
 }
 
-// refuse words an engine's refusal. The messages name no internals.
+// refuse words what the engine says of its own state.
 func refuse(err error) error {
-	if errors.Is(err, ErrBusy) {
+	switch {
+	case errors.Is(err, engine.ErrBusy):
 		return &openai.Error{
 			Status: http.StatusServiceUnavailable, Code: "overloaded", Retry: true, RetryAfter: time.Second, Cause: err,
 			Message: "The model's queue is full. Send the request again.",
+		}
+	case errors.Is(err, engine.ErrClosed):
+		return &openai.Error{
+			Status: http.StatusServiceUnavailable, Code: "shutting_down", Retry: true, RetryAfter: time.Second, Cause: err,
+			Message: "The model is being shut down. Send the request again.",
 		}
 	}
 	return err

@@ -235,9 +235,16 @@ func OpenState(url string) (redis.UniversalClient, error) {
 	if others != "" {
 		addrs = append(addrs, strings.Split(others, ",")...)
 	}
+	redis.SetLogger(silent{})
 	return redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: addrs, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, MaxRetries: 1,
 		ContextTimeoutEnabled: true,
 	}), nil
 }
+
+// silent drops the library's own log lines: every error is returned, and logged by
+// whoever it stops.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}

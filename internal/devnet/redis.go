@@ -28,3 +28,6 @@ func (r *Redis) Close() error {
 	r.server.Close()
 	return nil
 }
+
+// Flush drops what it holds, as a Redis without persistence does at a restart.
+func (r *Redis) Flush() { r.server.FlushAll() }
