@@ -23,7 +23,8 @@ type Generation struct {
 
 	tokens    chan int32 // has room for all of them: a slow reader holds nobody up
 	generated []int32    // the loop's own
-	finish    string     // written before tokens is closed, as is err
+	ended     bool
+	finish    string // written before tokens is closed, as is err
 	err       error
 }
 
@@ -63,9 +64,13 @@ func (g *Generation) Finish() string { return g.finish }
 // engine's current tick. It may be called again.
 func (g *Generation) Close() { g.cancel() }
 
-// end makes the outcome known. The loop calls it once.
+// end makes the outcome known; only the first one counts. The loop calls it, or
+// whoever takes the generation out of the queue.
 func (g *Generation) end(finish string, err error) {
-	g.finish, g.err = finish, err
+	if g.ended {
+		return
+	}
+	g.ended, g.finish, g.err = true, finish, err
 	g.cancel()
 	close(g.tokens)
 }

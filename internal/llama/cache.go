@@ -9,11 +9,14 @@ import (
 // Cache holds the keys and values of some sequences, Span positions each, for
 // every layer. The host writes it between runs: the backend cannot update a
 // tensor in place, so a run returns the new keys and values.
+//
+// Keys are held transposed, because the backend's product with a transposed
+// right side takes several times as long as the plain one.
 type Cache struct {
 	Rows, Span int
 
 	heads, width int              // key-value heads and their dimension
-	buffers      []compute.Buffer // keys then values of each layer: [heads*Rows, Span, width]
+	buffers      []compute.Buffer // of each layer: keys [heads*Rows, width, Span], then values [heads*Rows, Span, width]
 	data         [][]float32
 }
 
@@ -29,8 +32,8 @@ func (m *Model) NewCache(rows, span int) (*Cache, error) {
 		return nil, fmt.Errorf("llama: a cache of %d rows of %d positions is empty", rows, span)
 	}
 	c := &Cache{Rows: rows, Span: span, heads: m.config.KVHeads, width: m.config.HeadDim}
-	for range 2 * m.config.Layers {
-		b, flat, err := newFloats(m.backend, c.heads*rows, span, c.width)
+	for i := range 2 * m.config.Layers {
+		b, flat, err := newFloats(m.backend, m.cacheShape(i, rows, span)...)
 		if err != nil {
 			return nil, err
 		}
@@ -46,27 +49,60 @@ func (c *Cache) Close() {
 	c.buffers, c.data = nil, nil
 }
 
+// cacheShape is the shape of tensor i of a cache.
+func (m *Model) cacheShape(i, rows, span int) []int {
+	if isKeys(i) {
+		return []int{m.config.KVHeads * rows, m.config.HeadDim, span}
+	}
+	return []int{m.config.KVHeads * rows, span, m.config.HeadDim}
+}
+
+func isKeys(i int) bool { return i%2 == 0 }
+
 // Copy copies the first positions of a row of another cache (or of this one)
 // into row to.
 func (c *Cache) Copy(to int, source *Cache, from, positions int) {
-	for i, data := range c.data {
+	for i := range c.data {
 		for head := range c.heads {
-			copy(data[c.at(head, to, 0):][:positions*c.width], source.data[i][source.at(head, from, 0):])
+			dst, src := c.block(i, head, to), source.block(i, head, from)
+			if !isKeys(i) {
+				copy(dst[:positions*c.width], src)
+				continue
+			}
+			for d := range c.width {
+				copy(dst[d*c.Span:][:positions], src[d*source.Span:])
+			}
 		}
 	}
 }
 
-// at is the offset of one position's vector.
-func (c *Cache) at(head, row, position int) int {
-	return ((head*c.Rows+row)*c.Span + position) * c.width
+// block is what tensor i holds of one head of one row.
+func (c *Cache) block(i, head, row int) []float32 {
+	size := c.Span * c.width
+	return c.data[i][(head*c.Rows+row)*size:][:size]
 }
+
+// zeros is what erase stores; no head is wider.
+var zeros [1 << 12]float32
 
 // erase zeroes one position of a row in every layer.
 func (c *Cache) erase(row, position int) {
-	for _, data := range c.data {
+	for i := range c.data {
 		for head := range c.heads {
-			clear(data[c.at(head, row, position):][:c.width])
+			c.put(i, head, row, position, zeros[:c.width])
 		}
+	}
+}
+
+// put writes one vector.
+func (c *Cache) put(i, head, row, position int, vector []float32) {
+	block := c.block(i, head, row)
+	if !isKeys(i) {
+		copy(block[position*c.width:], vector)
+		return
+	}
+	for d, v := range vector {
+		block[d*c.Span+position] = v
 	}
 }
 
@@ -74,6 +110,8 @@ func (c *Cache) erase(row, position int) {
 // from first on of values [heads, total, width].
 func (c *Cache) store(i, row, position int, values []float32, first, n, total int) {
 	for head := range c.heads {
-		copy(c.data[i][c.at(head, row, position):][:n*c.width], values[(head*total+first)*c.width:])
+		for j := range n {
+			c.put(i, head, row, position+j, values[(head*total+first+j)*c.width:][:c.width])
+		}
 	}
 }

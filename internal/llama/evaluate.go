@@ -200,7 +200,8 @@ func (v *evaluation) bindMask() error {
 	maskIn := repeat(v.bind(mask), batch)
 	v.attend = func(_ int, q, k, values *Node) *Node {
 		q = Reshape(q, batch, s.length*group, d)
-		out := causal(q, Reshape(k, batch, s.length, d), Reshape(values, batch, s.length, d), maskIn)
+		k = Transpose(Reshape(k, batch, s.length, d), 1, 2)
+		out := causal(q, k, Reshape(values, batch, s.length, d), maskIn)
 		return Reshape(out, heads, s.sequences*s.length, group*d)
 	}
 	return nil

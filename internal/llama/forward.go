@@ -129,10 +129,11 @@ func (f *forward) logits(x *Node) *Node {
 	return times(repeat(n, m.headShards()), plain(f.bind(m.head)))
 }
 
-// causal is attention of queries q [batch, rows*group, HeadDim] over k and v
-// [batch, positions, HeadDim] with the mask [batch, rows*group, positions].
+// causal is attention of queries q [batch, rows*group, HeadDim] over keys k
+// [batch, HeadDim, positions] and values v [batch, positions, HeadDim] with the
+// mask [batch, rows*group, positions].
 func causal(q, k, v, mask *Node) *Node {
-	return times(Softmax(Add(times(q, transposed(k)), mask), -1), plain(v))
+	return times(Softmax(Add(times(q, plain(k)), mask), -1), plain(v))
 }
 
 // compile finishes the graph.

@@ -2,37 +2,16 @@ package llama
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
+	"github.com/fealty/fealty/internal/llama/llamatest"
 	"github.com/fealty/fealty/internal/weights"
 )
 
-// tiny is a random model with every size different, so that a mix-up of axes
-// cannot go unseen, and a vocabulary that is no multiple of a head shard.
-func tiny(tie bool) *weights.Model {
-	c := weights.Config{
-		Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, HeadDim: 10, FFN: 80, Vocab: 700, Context: 256,
-		RopeTheta: 10000, NormEps: 1e-5, TieEmbeddings: tie,
-	}
-	r := rand.New(rand.NewPCG(7, 11))
-	m := &weights.Model{Config: c, Name: "tiny", Tensors: map[string]*weights.Tensor{}}
-	for _, name := range sortedNames(c) {
-		shape := c.Shapes()[name]
-		t := &weights.Tensor{Shape: shape, Data: make([]float32, product(shape))}
-		for i := range t.Data {
-			t.Data[i] = float32(r.NormFloat64()) * 0.15
-			if len(shape) == 1 {
-				t.Data[i]++
-			}
-		}
-		m.Tensors[name] = t
-	}
-	return m
-}
+// tiny is a random model whose vocabulary is no multiple of a head shard.
+func tiny(tie bool) *weights.Model { return llamatest.Model(llamatest.Config(tie), 7) }
 
 func load(t testing.TB, source *weights.Model) *Model {
 	t.Helper()
@@ -171,18 +150,6 @@ func tensorName(part string, layer int) string {
 		return part + ".weight"
 	}
 	return fmt.Sprintf("model.layers.%d.%s.weight", layer, part)
-}
-
-func sortedNames(c weights.Config) []string {
-	return slices.Sorted(maps.Keys(c.Shapes()))
-}
-
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }
 
 // tolerance bounds what float32 may differ from the float64 twin, as a share of

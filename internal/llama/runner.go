@@ -248,14 +248,16 @@ func (m *Model) newTick(shape tickShape) (*tick, error) {
 
 // placeholders binds inputs that each run replaces by a cache's buffers.
 func (t *tick) placeholders(rows, span int) (first int, nodes []*Node, err error) {
-	c := t.model.config
-	first = len(t.inputs)
-	b, _, err := newFloats(t.model.backend, c.KVHeads*rows, span, c.HeadDim)
-	if err != nil {
-		return 0, nil, err
+	m := t.model
+	var kinds [2]compute.Buffer
+	for i := range kinds {
+		if kinds[i], _, err = newFloats(m.backend, m.cacheShape(i, rows, span)...); err != nil {
+			return 0, nil, err
+		}
 	}
-	for range 2 * c.Layers {
-		nodes = append(nodes, t.bind(b))
+	first = len(t.inputs)
+	for i := range 2 * m.config.Layers {
+		nodes = append(nodes, t.bind(kinds[i%2]))
 	}
 	return first, nodes, nil
 }
@@ -340,7 +342,7 @@ func (t *tick) attendDecodes(layer int, q, k, v *Node) *Node {
 	keys, values := t.poolIn[2*layer], t.poolIn[2*layer+1]
 
 	own := Concatenate([]*Node{times(q, transposed(k)), filled(t.graph, 1, batch, m.group(), 1)}, -1)
-	scores := Add(times(q, transposed(keys)), times(own, plain(t.biasIn)))
+	scores := Add(times(q, plain(keys)), times(own, plain(t.biasIn)))
 	p := Softmax(scores, -1)
 	out := Add(times(p, plain(values)), times(times(p, transposed(t.onehotIn)), plain(v)))
 	return Reshape(out, m.config.KVHeads, rows, m.group()*d)
@@ -350,8 +352,9 @@ func (t *tick) attendDecodes(layer int, q, k, v *Node) *Node {
 func (t *tick) attendChunk(layer int, q, k, v *Node) *Node {
 	m, rows := t.model, t.shape.chunk
 	heads, d := m.config.KVHeads, m.config.HeadDim
+	k = Transpose(k, 1, 2)
 	if t.shape.staged > 0 {
-		k = Concatenate([]*Node{t.stagingIn[2*layer], k}, 1)
+		k = Concatenate([]*Node{t.stagingIn[2*layer], k}, 2)
 		v = Concatenate([]*Node{t.stagingIn[2*layer+1], v}, 1)
 	}
 	out := causal(Reshape(q, heads, rows*m.group(), d), k, v, t.maskIn)
