@@ -2,11 +2,14 @@ package weights
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
+	"strconv"
 )
 
 // The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
@@ -36,16 +39,8 @@ const (
 // ggufFile is the parsed head of a file: metadata and where each tensor lies.
 type ggufFile struct {
 	values  map[string]any // int64, uint64, float64, bool, string, []any-free slices: []int64, []string, []float64
-	tensors []ggufTensor
+	tensors []located
 	data    int64 // offset of the first tensor's data
-}
-
-type ggufTensor struct {
-	name   string
-	shape  []int // row-major, i.e. the reverse of the file's order
-	quant  quant
-	offset int64 // in the file
-	bytes  int64
 }
 
 // OpenGGUF reads a Llama-architecture model.
@@ -108,6 +103,18 @@ func (f *ggufFile) place(head, size int64) error {
 			return fmt.Errorf("tensor %s: its %d bytes end beyond the file's %d; the file is truncated: fetch it again", t.name, t.bytes, size)
 		}
 		t.offset += f.data
+	}
+	return f.separate()
+}
+
+// separate checks that no byte belongs to two tensors, so that a small file cannot ask for much memory.
+func (f *ggufFile) separate() error {
+	byOffset := slices.SortedFunc(slices.Values(f.tensors), func(a, b located) int { return cmp.Compare(a.offset, b.offset) })
+	for i := 1; i < len(byOffset); i++ {
+		a, b := byOffset[i-1], byOffset[i]
+		if a.offset+a.bytes > b.offset {
+			return fmt.Errorf("tensors overlap: %s ends behind the start of %s; the file is corrupt: fetch it again", a.name, b.name)
+		}
 	}
 	return nil
 }
@@ -226,7 +233,7 @@ func (d *ggufReader) scalar(key string, kind uint64) (any, error) {
 	case ggufBool:
 		return bits != 0, nil
 	case ggufFloat32:
-		return float64(math.Float32frombits(uint32(bits))), nil
+		return decimal(math.Float32frombits(uint32(bits))), nil
 	case ggufFloat64:
 		return math.Float64frombits(bits), nil
 	case ggufInt8:
@@ -240,6 +247,15 @@ func (d *ggufReader) scalar(key string, kind uint64) (any, error) {
 		return nil, fmt.Errorf("metadata %s: %d is out of range", key, bits)
 	}
 	return int64(bits), nil
+}
+
+// decimal widens by way of the shortest decimal, so that an epsilon of 1e-5 stays 1e-5 and not 9.999999747e-06.
+func decimal(f float32) float64 {
+	d, err := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(f)
+	}
+	return d
 }
 
 // array returns []string or []int64, or nil for elements that no field of ours has (they are skipped).
@@ -294,11 +310,11 @@ func (d *ggufReader) numbers(key string, kind uint64, count int) (any, error) {
 }
 
 // tensorInfos reads where the tensors lie; the smallest entry takes 32 bytes.
-func (d *ggufReader) tensorInfos(count uint64) ([]ggufTensor, error) {
+func (d *ggufReader) tensorInfos(count uint64) ([]located, error) {
 	if count > uint64(d.left()/32) {
 		return nil, fmt.Errorf("header: %d tensors cannot stand in a file of %d bytes", count, d.size)
 	}
-	list := make([]ggufTensor, count)
+	list := make([]located, count)
 	for i := range list {
 		if err := d.tensorInfo(&list[i]); err != nil {
 			return nil, err
@@ -307,7 +323,7 @@ func (d *ggufReader) tensorInfos(count uint64) ([]ggufTensor, error) {
 	return list, nil
 }
 
-func (d *ggufReader) tensorInfo(t *ggufTensor) (err error) {
+func (d *ggufReader) tensorInfo(t *located) (err error) {
 	if t.name, err = d.string("tensor name"); err != nil {
 		return err
 	}

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/fealty/fealty/internal/tokenizer"
 )
@@ -34,9 +32,9 @@ func (f *ggufFile) model(r io.ReaderAt) (*Model, error) {
 }
 
 // plan names each tensor as Hugging Face does and checks its shape before anything is read.
-func (f *ggufFile) plan(m *Model) ([]ggufJob, error) {
+func (f *ggufFile) plan(m *Model) ([]job, error) {
 	want := m.Config.Shapes()
-	jobs := make([]ggufJob, 0, len(f.tensors))
+	jobs := make([]job, 0, len(f.tensors))
 	for _, t := range f.tensors {
 		name, ok := hfName(t.name)
 		if !ok {
@@ -50,7 +48,7 @@ func (f *ggufFile) plan(m *Model) ([]ggufJob, error) {
 		}
 		out := &Tensor{Shape: t.shape}
 		m.Tensors[name] = out
-		jobs = append(jobs, ggufJob{t, out, rotaryHeads(name, m.Config)})
+		jobs = append(jobs, job{t, out, rotaryHeads(name, m.Config)})
 	}
 	return jobs, nil
 }
@@ -100,7 +98,7 @@ func (g *ggufFields) small(key string, n int64) int {
 	return int(n)
 }
 
-func (g *ggufFields) config(tensors []ggufTensor) Config {
+func (g *ggufFields) config(tensors []located) Config {
 	if arch := field(g, "general.architecture", true, ""); g.err == nil && arch != "llama" {
 		g.fail("general.architecture", fmt.Sprintf("is %q; only the \"llama\" architecture is supported", arch))
 	}
@@ -116,7 +114,10 @@ func (g *ggufFields) config(tensors []ggufTensor) Config {
 		RopeTheta:     field(g, "llama.rope.freq_base", false, 10000.0),
 		NormEps:       field(g, "llama.attention.layer_norm_rms_epsilon", true, 0.0),
 		Vocab:         len(field(g, "tokenizer.ggml.tokens", true, []string(nil))),
-		TieEmbeddings: !slices.ContainsFunc(tensors, func(t ggufTensor) bool { return t.name == "output.weight" }),
+		TieEmbeddings: !slices.ContainsFunc(tensors, func(t located) bool { return t.name == "output.weight" }),
+	}
+	if g.err == nil && c.Heads < 1 {
+		g.fail("llama.attention.head_count", fmt.Sprintf("is %d; it must be at least 1", c.Heads))
 	}
 	c.KVHeads = g.countOr("llama.attention.head_count_kv", c.Heads)
 	c.HeadDim = g.countOr("llama.attention.key_length", c.Hidden/max(c.Heads, 1))
@@ -242,65 +243,4 @@ func rotaryHeads(name string, c Config) int {
 		return c.Heads
 	}
 	return c.KVHeads
-}
-
-// ggufJob is one tensor to load.
-type ggufJob struct {
-	ggufTensor
-	out   *Tensor
-	heads int // rows to be put back into half-split order; 0: leave
-}
-
-// loadAll dequantises on all processors.
-func loadAll(r io.ReaderAt, jobs []ggufJob) error {
-	next := make(chan ggufJob)
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	var workers sync.WaitGroup
-	for i := range errs {
-		workers.Go(func() {
-			for job := range next {
-				if err := job.load(r); err != nil && errs[i] == nil {
-					errs[i] = err
-				}
-			}
-		})
-	}
-	for _, job := range jobs {
-		next <- job
-	}
-	close(next)
-	workers.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (j ggufJob) load(r io.ReaderAt) error {
-	raw := make([]byte, j.bytes)
-	if _, err := r.ReadAt(raw, j.offset); err != nil {
-		return fmt.Errorf("tensor %s: %w", j.name, err)
-	}
-	j.out.Data = make([]float32, elements(j.shape))
-	j.quant.dequantise(j.out.Data, raw)
-	if j.heads > 0 {
-		halfSplit(j.out, j.heads)
-	}
-	return nil
-}
-
-// halfSplit undoes the permutation of llama.cpp's converter: GGUF stores the rotary pairs of a head next to each other
-// (row 2i+p), Hugging Face in two halves (row p*dim/2+i).
-func halfSplit(t *Tensor, heads int) {
-	in := t.Shape[1]
-	dim := t.Shape[0] / heads
-	out := make([]float32, len(t.Data))
-	for row := range t.Shape[0] {
-		head, within := row/dim, row%dim
-		to := head*dim + within%2*(dim/2) + within/2
-		copy(out[to*in:(to+1)*in], t.Data[row*in:(row+1)*in])
-	}
-	t.Data = out
 }

@@ -11,6 +11,7 @@ package weights
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -140,7 +141,8 @@ func (m *Model) Validate() error {
 		return err
 	}
 	want := m.Config.Shapes()
-	for name, shape := range want {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		shape := want[name]
 		t, ok := m.Tensors[name]
 		if !ok {
 			return fmt.Errorf("tensor %s is missing", name)
