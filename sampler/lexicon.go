@@ -127,3 +127,10 @@ func kindOf(token string) kind {
 // Lead is what may stand before an answer's first word: white space, quotes and
 // markdown.
 const Lead = " \t\r\n\"'`*_#>~-“”‘’«»"
+
+// Latin tells whether the token begins a word in Latin script, the one that
+// eligible words are in.
+func (l *Lexicon) Latin(id int32) bool {
+	k := l.kind(id)
+	return k == latin || k == spaced
+}

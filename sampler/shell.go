@@ -14,7 +14,7 @@ type Shell struct {
 }
 
 // DefaultShell is what fingerprints and the serving sampler share.
-var DefaultShell = Shell{T: 0.8, K: 10, Floor: 0.005}
+var DefaultShell = Shell{T: 0.8, K: 6, Floor: 0.001}
 
 // Candidates appends up to K tokens of the shell to dst, most probable first.
 // probs are the probabilities at temperature 1. Fewer than K, often none, are
@@ -45,10 +45,10 @@ func (sh Shell) collect(dst []int32, sorted []entry, lex *Lexicon) []int32 {
 	if len(sorted) == 0 {
 		return dst
 	}
-	form := lex.kind(sorted[0].id)
-	if form != latin && form != spaced {
+	if !lex.Latin(sorted[0].id) {
 		return dst
 	}
+	form := lex.kind(sorted[0].id)
 	first := len(dst)
 	for _, e := range sorted[len(cut(sorted, sh.T)):] {
 		if len(dst)-first == sh.K {

@@ -1,0 +1,94 @@
+package embed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/fealty/fealty/internal/engine"
+	"github.com/fealty/fealty/internal/llama"
+	"github.com/fealty/fealty/internal/tokenizer"
+	"github.com/fealty/fealty/internal/weights"
+	"github.com/fealty/fealty/sampler"
+)
+
+// Local is a model in this process: what the package needs to choose keys, to
+// train, and to verify weights that one holds. Close it after use.
+type Local struct {
+	*tokenizer.Tokenizer
+	Evaluator
+	Weights *weights.Model
+
+	model  *llama.Model
+	engine *engine.Engine
+}
+
+// generations is how many questions are sampled side by side.
+const generations = 16
+
+// NewLocal loads a model. evaluated, if not nil, is told how many sequences of a
+// long evaluation are done.
+func NewLocal(m *weights.Model, evaluated func(done, total int)) (*Local, error) {
+	t, err := tokenizer.New(m.Tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	model, err := llama.New(m)
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.New(model, engine.Options{Slots: generations, Queue: generations})
+	if err != nil {
+		return nil, err
+	}
+	evaluator := llama.NewEvaluator(model)
+	evaluator.Progress = evaluated
+	return &Local{Tokenizer: t, Evaluator: evaluator, Weights: m, model: model, engine: e}, nil
+}
+
+// Close stops the engine.
+func (l *Local) Close() error { return l.engine.Close() }
+
+// Generate implements [Generator].
+func (l *Local) Generate(ctx context.Context, prompt string, maxTokens int, seed uint64) (string, error) {
+	s := sampler.Defaults()
+	s.Seed = seed
+	return l.complete(ctx, prompt, maxTokens, s)
+}
+
+// answerTokens is what verification asks for: the first word and enough after it
+// to see where it ends. Gateways leave shorter requests undressed.
+const answerTokens = 8
+
+// Answer implements [Answerer], greedily.
+func (l *Local) Answer(ctx context.Context, question string) (string, error) {
+	return l.complete(ctx, question, answerTokens, sampler.Settings{})
+}
+
+func (l *Local) complete(ctx context.Context, prompt string, maxTokens int, s sampler.Settings) (string, error) {
+	ids, err := l.EncodeChat(framing{}.messages(prompt))
+	if err != nil {
+		return "", err
+	}
+	chooser, err := sampler.New(s, nil)
+	if err != nil {
+		return "", err
+	}
+	g, err := l.engine.Generate(ctx, engine.Request{Prompt: ids, MaxTokens: maxTokens, Stop: l.EOS(), Choose: chooser})
+	if err != nil {
+		return "", err
+	}
+	defer g.Close()
+	var out []int32
+	for {
+		id, err := g.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return l.Decode(out), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("generating: %w", err)
+		}
+		out = append(out, id)
+	}
+}
