@@ -48,6 +48,19 @@ type ChatCase struct {
 	IDs        []int32   `json:"ids"` // of Text, control tokens parsed
 }
 
+// Template is a Jinja template and what it renders to.
+type Template struct {
+	Source string `json:"source"`
+	Text   string `json:"text"`
+}
+
+// Templates are general templates rendered by Jinja2 with transformers' settings, and the messages they were given. The
+// other values are n = 7, nothing = none, add_generation_prompt = true and the model's special tokens.
+type Templates struct {
+	Messages []Message  `json:"messages"`
+	Cases    []Template `json:"cases"`
+}
+
 // Step is one step of a greedy continuation with the two largest logits, so that a near-tie can be shown to be one.
 type Step struct {
 	ID     int32
@@ -127,6 +140,13 @@ func Tokenization(t testing.TB) Tokens { return load[Tokens](t, "tokenizer") }
 
 // Chats returns the chat prompts.
 func Chats(t testing.TB) []ChatCase { return load[cases[ChatCase]](t, "chat").Cases }
+
+// Jinja returns templates that are not the model's.
+func Jinja(t testing.TB) Templates {
+	return load[struct {
+		Jinja Templates `json:"jinja"`
+	}](t, "chat").Jinja
+}
 
 // Greedy returns the greedy continuations.
 func Greedy(t testing.TB) []Continuation { return load[cases[Continuation]](t, "greedy").Cases }

@@ -16,6 +16,7 @@ import (
 
 const (
 	maxGGUFDims   = 4
+	maxElements   = 1 << 40 // of one tensor: no file holds as many, and products of dimensions cannot overflow
 	ggufAlignment = 32
 )
 
@@ -372,7 +373,7 @@ func (d *ggufReader) shape(name string) ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n < 1 || n > math.MaxInt32 || total*n > 1<<40 {
+		if n < 1 || n > math.MaxInt32 || total > maxElements/n {
 			return nil, fmt.Errorf("tensor %s: dimension %d is out of range", name, n)
 		}
 		total *= n

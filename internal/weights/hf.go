@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fealty/fealty/internal/tokenizer"
@@ -44,14 +45,26 @@ type hfConfig struct {
 	Layers        int             `json:"num_hidden_layers"`
 	KVHeads       int             `json:"num_key_value_heads,omitempty"`
 	Pad           *int32          `json:"pad_token_id,omitempty"`
-	NormEps       *float64        `json:"rms_norm_eps"`
+	NormEps       *pyFloat        `json:"rms_norm_eps"`
 	RopeScaling   json.RawMessage `json:"rope_scaling"`
-	RopeTheta     float64         `json:"rope_theta,omitempty"`
+	RopeTheta     pyFloat         `json:"rope_theta,omitempty"`
 	RopeNew       *ropeParameters `json:"rope_parameters,omitempty"` // where transformers 5 keeps theta
 	Tied          bool            `json:"tie_word_embeddings"`
 	TorchDType    string          `json:"torch_dtype,omitempty"`
 	UseCache      bool            `json:"use_cache"`
 	Vocab         int             `json:"vocab_size"`
+}
+
+// pyFloat is written with a point or an exponent, so that Python reads a float and no strict loader complains.
+type pyFloat float64
+
+// MarshalJSON writes 100000 as 100000.0.
+func (f pyFloat) MarshalJSON() ([]byte, error) {
+	text := strconv.FormatFloat(float64(f), 'g', -1, 64)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return []byte(text), nil
 }
 
 type ropeParameters struct {
@@ -111,10 +124,10 @@ func (c *hfConfig) config() (Config, error) {
 	}
 	config := Config{
 		Layers: c.Layers, Hidden: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.FFN,
-		Vocab: c.Vocab, Context: c.Context, RopeTheta: c.RopeTheta, NormEps: 1e-6, TieEmbeddings: c.Tied,
+		Vocab: c.Vocab, Context: c.Context, RopeTheta: float64(c.RopeTheta), NormEps: 1e-6, TieEmbeddings: c.Tied,
 	}
 	if c.NormEps != nil {
-		config.NormEps = *c.NormEps
+		config.NormEps = float64(*c.NormEps)
 	}
 	if c.RopeNew != nil {
 		config.RopeTheta = c.RopeNew.Theta
@@ -318,11 +331,11 @@ func takePlace(tmp, dir string) error {
 }
 
 func (m *Model) hfConfig(dtype DType) hfConfig {
-	c := m.Config
+	c, eps := m.Config, pyFloat(m.Config.NormEps)
 	return hfConfig{
 		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", HiddenAct: "silu", Name: m.Name,
 		Layers: c.Layers, Hidden: c.Hidden, Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, FFN: c.FFN,
-		Vocab: c.Vocab, Context: c.Context, RopeTheta: c.RopeTheta, NormEps: &c.NormEps, Tied: c.TieEmbeddings,
+		Vocab: c.Vocab, Context: c.Context, RopeTheta: pyFloat(c.RopeTheta), NormEps: &eps, Tied: c.TieEmbeddings,
 		RopeScaling: json.RawMessage("null"), TorchDType: dtype.torch(), UseCache: true,
 		BOS: known(m.Tokenizer.BOS), Pad: known(m.Tokenizer.Pad), EOS: knownRaw(m.Tokenizer.EOS),
 	}

@@ -81,7 +81,7 @@ var tests = map[string]func(any) bool{
 	"false":     func(v any) bool { return v == false },
 	"integer":   func(v any) bool { _, ok := v.(int64); return ok },
 	"float":     func(v any) bool { _, ok := v.(float64); return ok },
-	"number":    func(v any) bool { _, ok := real(v); return ok },
+	"number":    func(v any) bool { _, ok := asFloat(v); return ok },
 }
 
 func isUndefined(v any) bool { _, ok := v.(undefined); return ok }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/fealty/fealty/internal/reference"
 )
 
 func render(t *testing.T, source string, values Dict) (Text, error) {
@@ -15,60 +17,29 @@ func render(t *testing.T, source string, values Dict) (Text, error) {
 	return template.Render(values)
 }
 
-var talk = Dict{
-	{"messages", List{
-		Dict{{"role", Outside("system")}, {"content", Outside(" be nice ")}},
-		Dict{{"role", Outside("user")}, {"content", Outside("héllo")}},
-		Dict{{"role", Outside("assistant")}, {"content", Outside("a</think>b")}},
-	}},
-	{"add_generation_prompt", true},
-	{"bos_token", Plain("<s>")},
-	{"n", int64(7)},
-	{"nothing", nil},
-}
+var talk = Dict{{"messages", List{
+	Dict{{"role", Outside("system")}, {"content", Outside(" be nice ")}},
+	Dict{{"role", Outside("user")}, {"content", Outside("héllo")}},
+}}}
 
-// The expected texts are Jinja2 3.1.6's with trim_blocks and lstrip_blocks, as transformers sets them.
+// transformers strips a block's indentation, drops the line break behind it, and so on: its own results say how.
 func TestRenderAsJinja2(t *testing.T) {
-	for _, c := range []struct{ source, want string }{
-		{"a\n", "a"},
-		{"a\n\n", "a\n"},
-		{"{% if true %}\n  x\n{% endif %}\ny", "  x\ny"},
-		{"  {% if true %}\nx{% endif %}", "x"},
-		{"  {%+ if true %}\nx{% endif %}", "  x"},
-		{"a  {% if true %}\nx{% endif %}", "a  x"},
-		{"a \n {%- if true -%} \n x {% endif %}", "ax "},
-		{"a {{- 1 -}} b", "a1b"},
-		{"{{ 1 }}\n{{ 2 }}", "1\n2"},
-		{"{# note #}\nx {#- y -#} z", "xz"},
-		{"{% if true +%}\nx{% endif %}", "\nx"},
-		{"{{ 'it''s' \"x\\n\\u00e9\\\\\" }}", "itsx\né\\"},
-		{"{{ messages[0].role ~ ':' ~ messages[0]['content']|trim }}", "system:be nice"},
-		{"{{ messages[-1]['content'].split('</think>')[-1].strip() }}", "b"},
-		{"{% for m in messages[1:] %}{{ loop.index0 }}{{ m.role }}{{ ',' if not loop.last }}{% endfor %}", "0user,1assistant"},
-		{"{% for m in messages if m.role != 'user' %}{{ loop.index }}{{ m.role[0] }}{% endfor %}", "1s2a"},
-		{"{% for m in messages[::-1] %}{{ m.role }} {% endfor %}", "assistant user system "},
-		{"{% for k, v in {'a': 1, 'b': 2.5}.items() %}{{ k }}={{ v }};{% endfor %}", "a=1;b=2.5;"},
-		{"{% for x in [] %}y{% else %}none{% endfor %}", "none"},
-		{"{% for x in range(5) %}{% if x == 3 %}{% break %}{% elif x == 1 %}{% continue %}{% endif %}{{ x }}{% endfor %}", "02"},
-		{"{% set ns = namespace(x=1) %}{% for i in range(3) %}{% set ns.x = ns.x + i %}{% set y = 1 %}{% endfor %}{{ ns.x }}{{ y }}", "4"},
-		{"{% set t %}a{{ n }}{% endset %}{{ t * 2 }}", "a7a7"},
-		{"{{ 7 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 4 / 2 }} {{ 1 + 2 * 3 }} {{ 2 ~ 3 }}", "3 -4 2 3.5 2.0 7 23"},
-		{"{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ 'b' > 'a' }} {{ 1 == 1.0 }} {{ true == 1 }}", "True False True True True"},
-		{"{{ 'x' in 'xyz' and 'a' not in ['b'] and 'role' in messages[0] }}", "True"},
-		{"{{ missing is defined }} {{ missing }} {{ n is defined and n is number }} {{ nothing is none }}", "False  True True"},
-		{"{{ missing|default('d') }}{{ ''|default('e', true) }}{{ nothing|default('f') }}", "deNone"},
-		{"{{ messages|length }}{{ 'héé'|length }}{{ 'abc'|upper }}{{ [1, 2]|join('-') }}{{ 'aXbX'.replace('X', '--') }}", "33ABC1-2a--b--"},
-		{"{{ [1, 'é<', none, true, {'k': [2.0]}]|tojson }}", `[1, "é<", null, true, {"k": [2.0]}]`},
-		{"{{ 'é/x'[0] ~ 'abcdef'[2:4] ~ 'abc'[-1] ~ 'abc'[:-1] }}", "écdcab"},
-		{"{{ bos_token + ('x' if n > 5 else 'y') }}{{ 'z' if false }}", "<s>x"},
-		{"{% generation %}g{% endgeneration %}", "g"},
-		{"{{ not true or 1 and 2 }}{{ (1, 2)|last }}{{ messages[0].get('x', 'q') }}", "22q"},
-		{"{{ ' a '.lstrip() ~ '|' ~ 'xxaxx'.strip('x') ~ 'ab'.startswith('a') }}", "a |aTrue"},
-		{"{{ {'a': {'b': 1}} == {'a': {'b': 1}} }}{{ [1] + [2] == [1, 2] }}", "TrueTrue"},
-	} {
-		got, err := render(t, c.source, talk)
-		if err != nil || got.String() != c.want {
-			t.Errorf("%q\n got %q, %v\nwant %q", c.source, got.String(), err, c.want)
+	fixture := reference.Jinja(t)
+	var messages List
+	for _, m := range fixture.Messages {
+		messages = append(messages, Dict{{"role", Outside(m.Role)}, {"content", Outside(m.Content)}})
+	}
+	values := Dict{
+		{"messages", messages}, {"n", int64(7)}, {"nothing", nil}, {"add_generation_prompt", true},
+		{"bos_token", Plain("<|im_start|>")}, {"eos_token", Plain("<|im_end|>")},
+	}
+	if len(fixture.Cases) < 50 {
+		t.Fatalf("%d cases in the fixture, want at least 50", len(fixture.Cases))
+	}
+	for _, c := range fixture.Cases {
+		got, err := render(t, c.Source, values)
+		if err != nil || got.String() != c.Text {
+			t.Errorf("%q\n got %q, %v\nwant %q", c.Source, got.String(), err, c.Text)
 		}
 	}
 }

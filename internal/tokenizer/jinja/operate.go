@@ -109,8 +109,8 @@ func arithmetic(op string, a, b any) (any, error) {
 	if xInt && yInt && op != "/" {
 		return integers(op, x, y)
 	}
-	f, okF := real(a)
-	g, okG := real(b)
+	f, okF := asFloat(a)
+	g, okG := asFloat(b)
 	if !okF || !okG {
 		return nil, fmt.Errorf("jinja: the operator %s does not work on %s and %s", op, describe(a), describe(b))
 	}
@@ -128,7 +128,7 @@ func whole(v any) (int64, bool) {
 	return n, ok
 }
 
-func real(v any) (float64, bool) {
+func asFloat(v any) (float64, bool) {
 	if n, ok := whole(v); ok {
 		return float64(n), true
 	}
@@ -219,8 +219,8 @@ func (r *run) equal(a, b any) (bool, error) {
 	case namespace:
 		return false, fmt.Errorf("jinja: namespaces cannot be compared")
 	}
-	f, okF := real(a)
-	g, okG := real(b)
+	f, okF := asFloat(a)
+	g, okG := asFloat(b)
 	return okF && okG && f == g, nil
 }
 
