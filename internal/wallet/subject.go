@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,7 +37,10 @@ var dns = idna.New(idna.MapForLookup(), idna.StrictDomainName(true), idna.BidiRu
 // HostName is the one spelling of a domain that subjects are made from.
 func HostName(domain string) (string, error) {
 	name, err := dns.ToASCII(strings.TrimSuffix(domain, "."))
-	if err != nil || name == "" {
+	if err == nil && (name == "" || strings.HasSuffix(name, ".")) {
+		err = errors.New("it has an empty part")
+	}
+	if err != nil {
 		return "", fmt.Errorf("wallet: host %.80q is no domain name (%v); write it without scheme, port and path", domain, err)
 	}
 	return name, nil

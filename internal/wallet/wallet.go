@@ -164,19 +164,19 @@ func (k *Key) SignTx(tx *types.Transaction, chainID *big.Int) (*types.Transactio
 }
 
 // String is the key's address: a key in a log or an error shows nothing else.
-func (k *Key) String() string { return "wallet " + AddressText(k.address) }
+func (k Key) String() string { return "wallet " + AddressText(k.address) }
 
 // GoString keeps %#v from printing the fields.
-func (k *Key) GoString() string { return k.String() }
+func (k Key) GoString() string { return k.String() }
 
 // Format keeps every other verb from printing the fields.
-func (k *Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
 // LogValue is what slog writes.
-func (k *Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
+func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalText keeps encoders away from the fields.
-func (k *Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // AddressText is the address with its EIP-55 checksum.
 func AddressText(address [20]byte) string { return common.Address(address).Hex() }
