@@ -66,9 +66,12 @@ type echoEngine struct {
 	mu      sync.Mutex
 	started int
 	freed   chan struct{} // one receive per closed generation
+	resume  chan struct{} // closed: nothing holds any more
 }
 
-func newEchoEngine() *echoEngine { return &echoEngine{freed: make(chan struct{}, 1024)} }
+func newEchoEngine() *echoEngine {
+	return &echoEngine{freed: make(chan struct{}, 1024), resume: make(chan struct{})}
+}
 
 func (e *echoEngine) Generate(_ context.Context, r engine.Request) (embedded.Generation, error) {
 	var text strings.Builder
@@ -89,6 +92,12 @@ func (e *echoEngine) Generate(_ context.Context, r engine.Request) (embedded.Gen
 	return &echo{engine: e, rest: []byte(strings.ToUpper(last)), left: r.MaxTokens, ask: last}, nil
 }
 
+func (e *echoEngine) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.started
+}
+
 type echo struct {
 	engine *echoEngine
 	rest   []byte
@@ -100,8 +109,11 @@ type echo struct {
 
 func (g *echo) Next(ctx context.Context) (int32, error) {
 	if g.sent == 2 && strings.Contains(g.ask, "hold") {
-		<-ctx.Done()
-		return 0, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-g.engine.resume:
+		}
 	}
 	if g.sent == 2 && strings.Contains(g.ask, "break") {
 		return 0, fmt.Errorf("a secret cause")

@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/internal/devnet"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/wallet"
+	"github.com/fealty/fealty/policy"
+)
+
+// allLicensed stands for a checker whose memory holds the grant.
+type allLicensed struct{ grant policy.Grant }
+
+func (a *allLicensed) Check(context.Context, [32]byte, [32]byte) (policy.Grant, error) {
+	return a.grant, nil
+}
+
+type noBackend struct{}
+
+func (noBackend) Generate(context.Context, Call) (Answer, error) { return nil, errTooLong }
+func (noBackend) Describe(*openai.Model)                         {}
+
+// warm is a server with a real identity service that has seen the key already.
+func warm(tb testing.TB) (*Server, []byte) {
+	tb.Helper()
+	ok := func(err error) {
+		if err != nil {
+			tb.Helper()
+			tb.Fatal(err)
+		}
+	}
+	store, err := devnet.StartRedis()
+	ok(err)
+	tb.Cleanup(func() { store.Close() })
+	state, err := identity.OpenState("redis://" + store.Addr())
+	ok(err)
+	tb.Cleanup(func() { state.Close() })
+	_, err = identity.InitState(tb.Context(), state)
+	ok(err)
+	signs, _, err := identity.NewSigningKey()
+	ok(err)
+	ids, err := identity.New(identity.Options{
+		Redis: state, Secret: bytes.Repeat([]byte("s"), 32), Keys: []identity.SigningKey{signs}, Wallets: &wallet.Verifier{},
+		Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1, CacheTTL: time.Minute,
+	})
+	ok(err)
+	tb.Cleanup(func() { ids.Close() })
+	cfg, err := LoadConfig("../configs/serve.yaml")
+	ok(err)
+	l := policy.License{Status: policy.Active, NotAfter: 1 << 40, Scope: policy.ScopeChat | policy.ScopeHost, Seq: 1}
+	m := Model{Backend: noBackend{}, Licenses: &allLicensed{policy.Grant{Final: l, Latest: l}}}
+	s, err := New(Deps{
+		Identities: ids, Limits: limit.New(state, "bench"), Ledger: usage.New(state),
+		Models: map[string]Model{"acme-chat": m, "acme-large": m},
+	}, cfg)
+	ok(err)
+	tb.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+	_, text, err := ids.CreateKey(tb.Context(), &identity.Caller{Subject: [32]byte{2}}, identity.KeyRequest{Name: "bench"})
+	ok(err)
+	return s, []byte(text)
+}
+
+// authorise is everything between a credential and the budget.
+func (s *Server) authorise(ctx context.Context, now time.Time, credential []byte, model string) (pass, error) {
+	caller, err := s.identify(ctx, now, credential)
+	if err != nil {
+		return pass{}, err
+	}
+	return s.admit(ctx, now, caller, model, policy.ScopeChat)
+}
+
+// A known caller's way to a decision costs no allocation.
+func TestAuthoriseAllocatesNothing(t *testing.T) {
+	s, key := warm(t)
+	ctx, now := t.Context(), time.Now()
+	if got := testing.AllocsPerRun(200, func() {
+		if _, err := s.authorise(ctx, now, key, "acme-chat"); err != nil {
+			t.Fatal(err)
+		}
+	}); got != 0 {
+		t.Errorf("%v allocations per request, want 0", got)
+	}
+}
+
+func BenchmarkAuthorise(b *testing.B) {
+	s, key := warm(b)
+	ctx, now := b.Context(), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.authorise(ctx, now, key, "acme-chat"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package gateway_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fealty/fealty/gateway"
+)
+
+func TestExampleConfig(t *testing.T) {
+	cfg, err := gateway.LoadConfig("../configs/serve.yaml")
+	must(t, err)
+	if len(cfg.Models) != 2 || cfg.Models[0].License.ID()[31] != 1 || cfg.Identity.Domain() != "api.example.com" ||
+		cfg.Timeouts.Drain != 25*time.Second || cfg.Chains[0].RPC[0].String() != "env:FEALTY_RPC" {
+		t.Errorf("read %+v", cfg)
+	}
+}
+
+// Each change to the example must be refused, by a message that names the field.
+func TestConfigRefusals(t *testing.T) {
+	raw, err := os.ReadFile("../configs/serve.yaml")
+	must(t, err)
+	example := string(raw)
+	for _, c := range []struct{ old, new, names string }{
+		{"deployment: example", "deploiment: example", "deploiment"},
+		{"deployment: example", "deployment: example\ndeployment: other", "deployment"},
+		{"deployment: example", "deployment: \"\"", "deployment"},
+		{"secret: file:/run/secrets/fealty-deployment", "secret: hunter2hunter2", "must not stand in the config"},
+		{"rpc: [env:FEALTY_RPC]", "rpc: [https://node.example/v1/hunter2]", "must not stand in the config"},
+		{"token_ttl: 15m", "token_ttl: 2h", "identity.token_ttl"},
+		{"token_ttl: 15m", "token_ttl: 15", "token_ttl"},
+		{"chain: base                       #", "chain: bass #", "identity.chain"},
+		{"rate: 0.2", "rate: 1.2", "models[0].inverse_nucleus.rate"},
+		{"rate: 0.2", "rate: -0.2", "models[0].inverse_nucleus.rate"},
+		{"rate: 0.2", "rate: .nan", "models[0].inverse_nucleus.rate"},
+		{"name: acme-large", "name: gpt-4o", "is taken"},
+		{"weights: ./served", "url: ./served", "url"},
+		{"default_max_tokens: 512", "default_max_tokens: 4096", "models[0].default_max_tokens"},
+		{"body: 4194304", "body: 10", "limits.body"},
+		{"body: 4194304", "body: -1", "limits.body"},
+		{"read: 30s", "read: -3s", "timeouts.read"},
+		{"url: http://10.0.0.7:8000/v1", "url: http://user:pw@10.0.0.7/v1", "models[1].backend.upstreams[0].url"},
+		{"listen: 127.0.0.1:8081", "listen: 0.0.0.0:8081", "admin.token"},
+		{"hard: 5m", "hard: 5s", "chains[0].hard"},
+	} {
+		if !strings.Contains(example, c.old) {
+			t.Fatalf("the example no longer holds %q", c.old)
+		}
+		_, err := gateway.ParseConfig([]byte(strings.Replace(example, c.old, c.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), c.names) {
+			t.Errorf("%s: got %v, want an error that says %q", c.new, err, c.names)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error repeats a secret: %v", c.new, err)
+		}
+	}
+}
+
+func TestSecret(t *testing.T) {
+	path := t.TempDir() + "/secret"
+	must(t, os.WriteFile(path, []byte(" hunter2\n"), 0o600))
+	t.Setenv("FEALTY_TEST_SECRET", "hunter3")
+	for source, want := range map[string]string{"file:" + path: "hunter2", "env:FEALTY_TEST_SECRET": "hunter3"} {
+		s, err := gateway.ParseSecret(source)
+		must(t, err)
+		if got, err := s.Resolve(); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v", source, got, err)
+		}
+	}
+	for _, source := range []string{"file:" + path + "x", "env:FEALTY_TEST_NOTHING"} {
+		s, err := gateway.ParseSecret(source)
+		must(t, err)
+		if got, err := s.Resolve(); err == nil {
+			t.Errorf("%s: resolved to %q", source, got)
+		}
+	}
+}
