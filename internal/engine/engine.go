@@ -115,12 +115,22 @@ type Engine struct {
 
 // New starts an engine. Close stops it.
 func New(m *llama.Model, o Options) (*Engine, error) {
+	return start(m, o, llama.NewRunner(m))
+}
+
+// runner computes batches; *llama.Runner does.
+type runner interface {
+	Run(*llama.Batch) error
+	Logits(i int) []float32
+}
+
+func start(m *llama.Model, o Options, r runner) (*Engine, error) {
 	o, err := o.withDefaults(m)
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{model: m, options: o, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	go e.run()
+	go e.run(r)
 	return e, nil
 }
 

@@ -10,7 +10,7 @@ import (
 // loop is the state of the engine's goroutine.
 type loop struct {
 	engine *Engine
-	runner *llama.Runner
+	runner runner
 	pool   pool
 
 	prefilling []*sequence // in the order of arrival
@@ -30,9 +30,9 @@ type sequence struct {
 func (s *sequence) remaining() int { return len(s.request.Prompt) - s.length }
 
 // run is the engine's goroutine.
-func (e *Engine) run() {
+func (e *Engine) run(r runner) {
 	defer close(e.done)
-	l := &loop{engine: e, runner: llama.NewRunner(e.model), pool: pool{model: e.model, options: e.options}}
+	l := &loop{engine: e, runner: r, pool: pool{model: e.model, options: e.options}}
 	defer l.pool.release()
 	for l.admit() {
 		if len(l.prefilling)+len(l.decoding) == 0 {
