@@ -252,7 +252,11 @@ func (s *scanner) number() error {
 	if bytes.HasPrefix(s.text[s.at:], []byte("Infinity")) {
 		return s.fail("Infinity is not JSON")
 	}
-	if !s.eat('0') && !s.digits() {
+	if s.eat('0') {
+		if s.digits() {
+			return s.fail("a number must not begin with 0")
+		}
+	} else if !s.digits() {
 		return s.fail("expected a digit")
 	}
 	if s.eat('.') && !s.digits() {
