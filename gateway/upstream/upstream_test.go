@@ -1,0 +1,280 @@
+package upstream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/upstream"
+	"github.com/fealty/fealty/internal/openai"
+)
+
+// served is an upstream that records what it was asked and answers what the test
+// says.
+type served struct {
+	*httptest.Server
+	asked  *http.Request
+	body   []byte
+	answer func(http.ResponseWriter, *http.Request)
+	gone   chan struct{} // closed when a client that was waited for has left
+}
+
+func serve(t *testing.T, answer func(http.ResponseWriter, *http.Request)) *served {
+	s := &served{answer: answer, gone: make(chan struct{})}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked = r
+		s.body, _ = io.ReadAll(r.Body)
+		s.answer(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *served) ask(t *testing.T, ctx context.Context, body string) (gateway.Answer, error) {
+	t.Helper()
+	b, err := upstream.New(upstream.Options{URL: s.URL + "/v1", Model: "theirs", Key: []byte("our-key"), Silent: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	r, err := openai.Parse(openai.Chat, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := b.Generate(ctx, gateway.Call{Request: r, Model: "ours", MaxTokens: 16})
+	if err == nil {
+		t.Cleanup(a.Close)
+	}
+	return a, err
+}
+
+const (
+	plainAsk  = `{"model":"ours","messages":[{"role":"user","content":"hi"}],"vendor":{"x": 1}}`
+	streamAsk = `{"model":"ours","stream":true,"messages":[{"role":"user","content":"hi"}]}`
+	usageAsk  = `{"model":"ours","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}]}`
+)
+
+func events(parts ...string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, p := range parts {
+			_, _ = io.WriteString(w, p)
+			w.(http.Flusher).Flush()
+		}
+	}
+}
+
+func all(a gateway.Answer) (string, error) {
+	var out bytes.Buffer
+	for {
+		part, err := a.Next()
+		out.Write(part)
+		if err == io.EOF {
+			return out.String(), nil
+		}
+		if err != nil {
+			return out.String(), err
+		}
+	}
+}
+
+func TestWhatGoesUpstream(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, ` {"id": "x", "choices" : [ {} ],"usage":{"prompt_tokens":5,"completion_tokens":3}} `)
+	})
+	a, err := s.ask(t, t.Context(), plainAsk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := all(a)
+	if want := ` {"id": "x", "choices" : [ {} ],"usage":{"prompt_tokens":5,"completion_tokens":3}} `; err != nil || got != want {
+		t.Errorf("the answer came through as %q, %v", got, err)
+	}
+	if a.Usage() != openai.Spent(5, 3) {
+		t.Errorf("metered %+v", a.Usage())
+	}
+	if want := `{"max_tokens":16,"model":"theirs","messages":[{"role":"user","content":"hi"}],"vendor":{"x": 1}}`; string(s.body) != want {
+		t.Errorf("sent %s, want %s", s.body, want)
+	}
+	if s.asked.URL.Path != "/v1/chat/completions" || s.asked.Header.Get("Authorization") != "Bearer our-key" {
+		t.Errorf("asked %s with %q", s.asked.URL.Path, s.asked.Header.Get("Authorization"))
+	}
+	for name := range s.asked.Header {
+		switch name {
+		case "Authorization", "Content-Type", "Content-Length", "User-Agent":
+		default:
+			t.Errorf("sent the header %s", name)
+		}
+	}
+}
+
+const (
+	one   = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+	two   = "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}] , \"vendor\":1}\r\n\r\n"
+	spent = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n"
+	done  = "data: [DONE]\n\n"
+)
+
+func TestStreams(t *testing.T) {
+	for name, c := range map[string]struct {
+		ask, want string
+		parts     []string
+		usage     openai.Usage
+		code      string // of the error that ends it; "": none
+	}{
+		"usage stripped":      {streamAsk, one + two + done, []string{one, two, spent, done}, openai.Spent(5, 2), ""},
+		"usage asked for":     {usageAsk, one + two + spent + done, []string{one, two, spent, done}, openai.Spent(5, 2), ""},
+		"usage with the end":  {streamAsk, "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n" + done, []string{"data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n", done}, openai.Spent(5, 2), ""},
+		"no usage":            {streamAsk, one + two + done, []string{one, two, done}, openai.Spent(11, 2), ""},
+		"heartbeats":          {streamAsk, ":\n" + one + ": x\n" + done, []string{":\n", one, ": x\n", done}, openai.Spent(11, 1), ""},
+		"in small pieces":     {streamAsk, one + done, []string{one[:3], one[3:20], one[20:] + done[:2], done[2:]}, openai.Spent(11, 1), ""},
+		"cut between events":  {streamAsk, one, []string{one}, openai.Spent(11, 1), "upstream_error"},
+		"cut inside an event": {streamAsk, one, []string{one, two[:9]}, openai.Spent(11, 1), "upstream_error"},
+		"cut before all":      {streamAsk, "", nil, openai.Usage{}, "upstream_error"},
+		"its own error":       {streamAsk, one, []string{one, "data: {\"error\":{\"message\":\"worse\",\"code\":\"theirs\"}}\n\n", done}, openai.Spent(11, 1), "theirs"},
+		"not JSON":            {streamAsk, one, []string{one, "data: {\n\n", done}, openai.Spent(11, 1), "upstream_error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := serve(t, events(c.parts...)).ask(t, t.Context(), c.ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := all(a)
+			if got != c.want || a.Usage() != c.usage {
+				t.Errorf("got %q and %+v, want %q and %+v", got, a.Usage(), c.want, c.usage)
+			}
+			if code := codeOf(err); code != c.code {
+				t.Errorf("ended with %v, want code %q", err, c.code)
+			}
+		})
+	}
+}
+
+func codeOf(err error) string {
+	var e *openai.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func TestSilentUpstream(t *testing.T) {
+	for name, first := range map[string]string{"before the headers": "", "mid-stream": one} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan struct{})
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if first != "" {
+					events(first)(w, r)
+				}
+				<-r.Context().Done()
+				close(left)
+			})
+			a, err := s.ask(t, t.Context(), streamAsk)
+			if first != "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = all(a)
+				a.Close()
+			}
+			if codeOf(err) != "upstream_silent" {
+				t.Errorf("got %v, want upstream_silent", err)
+			}
+			wait(t, left)
+		})
+	}
+}
+
+func wait(t *testing.T, c chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the upstream was not hung up on")
+	}
+}
+
+func TestHangUp(t *testing.T) {
+	left := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		events(one)(w, r)
+		<-r.Context().Done()
+		close(left)
+	})
+	why := &openai.Error{Code: "client_gone"}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	a, err := s.ask(t, ctx, streamAsk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part, err := a.Next(); err != nil || string(part) != one {
+		t.Fatalf("%q, %v", part, err)
+	}
+	cancel(why)
+	if _, err := a.Next(); codeOf(err) != "client_gone" {
+		t.Errorf("got %v, want the reason of the cancellation", err)
+	}
+	wait(t, left)
+}
+
+func TestRefusals(t *testing.T) {
+	for status, want := range map[int]string{400: "theirs", 413: "theirs", 422: "theirs", 401: "upstream_error", 402: "upstream_error", 403: "upstream_error", 404: "upstream_error", 429: "overloaded", 500: "upstream_error", 503: "overloaded", 302: "upstream_error"} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://127.0.0.1:1/")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, `{"error":{"message":"they say: hi","code":"theirs"}}`)
+		})
+		_, err := s.ask(t, t.Context(), plainAsk)
+		var e *openai.Error
+		if !errors.As(err, &e) || e.Code != want {
+			t.Errorf("%d: got %v, want %s", status, err, want)
+			continue
+		}
+		if ours := e.Code != "theirs"; ours && (e.Status < 500 || strings.Contains(err.Error(), "they say")) {
+			t.Errorf("%d: %v blames the caller or repeats the upstream's text", status, err)
+		} else if !ours && (!json.Valid(e.AppendBody(nil)) || !strings.Contains(string(e.AppendBody(nil)), "they say")) {
+			t.Errorf("%d: the upstream's own body is lost: %s", status, e.AppendBody(nil))
+		}
+	}
+}
+
+func TestAnswersOfAnotherKind(t *testing.T) {
+	for name, c := range map[string]struct{ ask, kind, encoding, body string }{
+		"not JSON":            {plainAsk, "application/json", "", "{"},
+		"HTML":                {plainAsk, "text/html", "", "{}"},
+		"JSON for a stream":   {streamAsk, "application/json", "", "{}"},
+		"compressed":          {plainAsk, "application/json", "gzip", "{}"},
+		"shorter than stated": {plainAsk, "application/json", "", "short"},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", c.kind)
+			if c.encoding != "" {
+				w.Header().Set("Content-Encoding", c.encoding)
+			}
+			if c.body == "short" {
+				w.Header().Set("Content-Length", "100")
+			}
+			fmt.Fprint(w, c.body)
+		})
+		a, err := s.ask(t, t.Context(), c.ask)
+		if err == nil {
+			_, err = all(a)
+		}
+		if codeOf(err) != "upstream_error" {
+			t.Errorf("%s: got %v, want upstream_error", name, err)
+		}
+	}
+}
