@@ -174,8 +174,12 @@ func (b *book) confirm(final mark, now time.Time) {
 	b.at = now
 }
 
-// finalise takes over the changes that became final.
+// finalise takes over the changes that became final. What was final stays so while its
+// block stands, even if the chain became shorter.
 func (b *book) finalise(final mark) {
+	if final.number < b.final.number {
+		return
+	}
 	for _, c := range b.changes {
 		if c.at.number > b.final.number && c.at.number <= final.number {
 			if r, ok := b.records.Peek(c.key); ok {
@@ -200,7 +204,9 @@ func (b *book) rewind(ancestor uint64) {
 			b.records.Remove(k)
 		}
 	}
-	b.final.number = min(b.final.number, ancestor)
+	if b.final.number > ancestor {
+		b.final = markOf(b.top())
+	}
 }
 
 func (b *book) trim() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
 	"sync"
 	"time"
 
@@ -205,7 +207,7 @@ func (c *chain) grants(ctx context.Context, keys []key) ([]record, error) {
 // answer is an error: a node that lost the state must not look like one that says no.
 func (c *chain) view(ctx context.Context, keys []key, at node.Block) (views []contract.LicenseRegistryGrantView, err error) {
 	if at.Number < c.who().Block {
-		return make([]contract.LicenseRegistryGrantView, len(keys)), nil // before the registry there were no grants
+		return slices.Repeat([]contract.LicenseRegistryGrantView{{Word: new(big.Int)}}, len(keys)), nil // before the registry there were no grants
 	}
 	queries := make([]contract.LicenseRegistryQuery, len(keys))
 	for i, k := range keys {
