@@ -69,7 +69,7 @@ func connect(url string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs: addrs, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
 		DialTimeout: cacheWait, ReadTimeout: cacheWait, WriteTimeout: cacheWait, PoolTimeout: cacheWait,
-		MaxRetries: -1, ContextTimeoutEnabled: true,
+		MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
 	}), nil
 }
 

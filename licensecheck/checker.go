@@ -26,6 +26,9 @@ type Checker struct {
 	mu        sync.Mutex
 	listeners map[int]func(model, subject [32]byte)
 	nextID    int
+
+	closing  sync.Once
+	closeErr error
 }
 
 // Open connects to the chain, makes sure that the registry is there, and starts to
@@ -73,17 +76,19 @@ func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
 	return c, nil
 }
 
-// Close stops following the chain and frees all connections. Checks under way fail.
+// Close stops following the chain and frees all connections. Checks under way fail. It
+// may be called again.
 func (c *Checker) Close() error {
-	c.watcher.close()
-	c.known.close()
-	c.unknown.close()
-	var err error
-	if c.cache != nil {
-		err = c.cache.close()
-	}
-	c.chain.close()
-	return err
+	c.closing.Do(func() {
+		c.watcher.close()
+		c.known.close()
+		c.unknown.close()
+		if c.cache != nil {
+			c.closeErr = c.cache.close()
+		}
+		c.chain.close()
+	})
+	return c.closeErr
 }
 
 // Check says what is granted to the subject for the model, as of now. An error wraps
