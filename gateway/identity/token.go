@@ -162,7 +162,7 @@ func plainToken(text string) error {
 		return fmt.Errorf("longer than %d bytes", maxToken)
 	}
 	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
+	if len(parts) != 3 || strings.ContainsAny(parts[2], "\r\n") {
 		return errors.New("neither an API key nor a token")
 	}
 	header, err := tokenPart(parts[0])
@@ -183,13 +183,35 @@ func plainToken(text string) error {
 	if len(header) != 3 {
 		return errors.New("the header must hold alg, typ and kid")
 	}
-	_, err = tokenPart(parts[1])
-	return err
+	claims, err := tokenPart(parts[1])
+	if err != nil {
+		return err
+	}
+	for _, m := range claims {
+		switch m.Name {
+		case "exp", "iat", "nbf":
+			if !plainSeconds(m.Value) {
+				return errors.New(m.Name + " is no whole number of seconds")
+			}
+		}
+	}
+	return nil
+}
+
+// plainSeconds refuses what JSON allows and a clock does not: fractions, exponents
+// and numbers that overflow when they are converted.
+func plainSeconds(value []byte) bool {
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(value) <= 12
 }
 
 func tokenPart(part string) ([]openai.Member, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil {
+	if err != nil || strings.ContainsAny(part, "\r\n") { // the decoder skips line ends
 		return nil, errors.New("not base64url")
 	}
 	return openai.Members(raw)
