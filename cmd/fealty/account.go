@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/wallet"
+)
+
+// account talks to a gateway as the owner of a wallet: it signs in, and manages
+// API keys with the short token that it gets.
+type account struct {
+	gateway string // origin, such as https://api.example.com
+	http    *http.Client
+	token   string
+}
+
+func newAccount(gateway string) (*account, error) {
+	u, err := url.Parse(gateway)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil {
+		return nil, usagef("--gateway: need the gateway's URL, such as https://api.example.com")
+	}
+	if u.Scheme == "http" && !loopbackURL(gateway) {
+		return nil, usagef("--gateway: a token would cross the network in the clear; use https")
+	}
+	return &account{gateway: u.Scheme + "://" + u.Host, http: &http.Client{Timeout: 30 * time.Second}}, nil
+}
+
+// signIn proves who holds the wallet (EIP-4361). It signs only a message that is
+// for the very gateway it talks to: another one could otherwise pass its own
+// challenge on and sign in as this wallet.
+func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
+	var challenge struct {
+		Message string `json:"message"`
+	}
+	address := wallet.AddressText(key.Address())
+	if err := a.call(ctx, http.MethodPost, "/auth/challenge", map[string]string{"address": address}, &challenge); err != nil {
+		return fmt.Errorf("sign-in: %w", err)
+	}
+	host := strings.SplitN(a.gateway, "://", 2)[1]
+	want := host + " wants you to sign in with your Ethereum account:\n" + address + "\n"
+	if !strings.HasPrefix(challenge.Message, want) {
+		return fmt.Errorf("sign-in: the gateway asks to sign a message that is not for %s and %s; nothing was signed", host, address)
+	}
+	signature, err := key.SignPersonal(challenge.Message)
+	if err != nil {
+		return fmt.Errorf("sign-in: %w", err)
+	}
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	body := map[string]string{"message": challenge.Message, "signature": "0x" + hex.EncodeToString(signature)}
+	if err := a.call(ctx, http.MethodPost, "/auth/token", body, &token); err != nil {
+		return fmt.Errorf("sign-in: %w", err)
+	}
+	if token.AccessToken == "" {
+		return errors.New("sign-in: the gateway answered without a token")
+	}
+	a.token = token.AccessToken
+	return nil
+}
+
+// keyInfo is an API key as the gateway shows it. Key is only there once.
+type keyInfo struct {
+	ID           string     `json:"id"`
+	Key          string     `json:"key,omitempty"`
+	Name         string     `json:"name"`
+	Models       []string   `json:"models,omitempty"`
+	RPM          uint32     `json:"rpm,omitempty"`
+	TokensPerDay uint64     `json:"tokens_per_day,omitempty"`
+	Created      time.Time  `json:"created"`
+	Expires      *time.Time `json:"expires,omitempty"`
+	Revoked      bool       `json:"revoked"`
+}
+
+// keyRequest is what a new API key shall be allowed; it only narrows the license.
+type keyRequest struct {
+	Name         string     `json:"name"`
+	Models       []string   `json:"models,omitempty"`
+	RPM          uint32     `json:"rpm,omitempty"`
+	TokensPerDay uint64     `json:"tokens_per_day,omitempty"`
+	Expires      *time.Time `json:"expires,omitempty"`
+}
+
+func (a *account) createKey(ctx context.Context, r keyRequest) (keyInfo, error) {
+	var k keyInfo
+	err := a.call(ctx, http.MethodPost, "/v1/keys", r, &k)
+	if err == nil && k.Key == "" {
+		err = errors.New("the gateway answered without a key")
+	}
+	return k, err
+}
+
+func (a *account) listKeys(ctx context.Context) ([]keyInfo, error) {
+	var list struct {
+		Data []keyInfo `json:"data"`
+	}
+	err := a.call(ctx, http.MethodGet, "/v1/keys", nil, &list)
+	return list.Data, err
+}
+
+func (a *account) revokeKey(ctx context.Context, id string) error {
+	return a.call(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), nil, nil)
+}
+
+func (a *account) call(ctx context.Context, method, path string, body, into any) error {
+	var payload bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&payload).Encode(body); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, a.gateway+path, &payload)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	resp, err := a.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return openai.ReadError(resp)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(http.MaxBytesReader(nil, resp.Body, 1<<20)).Decode(into)
+}
+
+// accountFlags are what the commands of a gateway's customer share.
+type accountFlags struct {
+	gateway string
+	key     keyFlags
+	asJSON  bool
+}
+
+func (f *accountFlags) add(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "the gateway's URL, such as https://api.example.com")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object")
+	f.key.add(cmd)
+	return cmd
+}
+
+func (f *accountFlags) signIn(ctx context.Context) (*account, error) {
+	a, err := newAccount(f.gateway)
+	if err != nil {
+		return nil, err
+	}
+	key, err := f.key.load()
+	if err != nil {
+		return nil, err
+	}
+	return a, a.signIn(ctx, key)
+}
+
+func newLogin() *cobra.Command {
+	var f accountFlags
+	cmd := &cobra.Command{
+		Use: "login", Short: "Sign in with a wallet; prints a token that lasts minutes", Args: noArgs,
+		Example: "  TOKEN=$(fealty login --gateway https://api.example.com --keystore me.json --passphrase-file me.pass)",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := f.signIn(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, map[string]string{"access_token": a.token, "token_type": "Bearer"})
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), a.token)
+			return err
+		},
+	}
+	return f.add(cmd)
+}
+
+func newKey() *cobra.Command {
+	return group("key", "Make, list and revoke API keys of a wallet", newKeyCreate(), newKeyList(), newKeyRevoke())
+}
+
+func newKeyCreate() *cobra.Command {
+	var f accountFlags
+	var r keyRequest
+	var lasts time.Duration
+	cmd := &cobra.Command{
+		Use: "create", Short: "Make an API key; it is shown once", Args: noArgs,
+		Example: "  fealty key create --name batch --rpm 60 --expires-in 720h --gateway https://api.example.com --keystore me.json --passphrase-file me.pass",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := f.signIn(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if lasts > 0 {
+				at := time.Now().Add(lasts).UTC().Truncate(time.Second)
+				r.Expires = &at
+			}
+			k, err := a.createKey(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, k)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "key %s; this is the only time that it is shown\n", k.ID)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.Key)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&r.Name, "name", "default", "what you call it")
+	cmd.Flags().StringSliceVar(&r.Models, "models", nil, "the only models it may use; all if not given")
+	cmd.Flags().Uint32Var(&r.RPM, "rpm", 0, "requests per minute; 0: as the license says")
+	cmd.Flags().Uint64Var(&r.TokensPerDay, "tokens-per-day", 0, "tokens per UTC day; 0: as the license says")
+	cmd.Flags().DurationVar(&lasts, "expires-in", 0, "how long it lasts; 0: until it is revoked")
+	return f.add(cmd)
+}
+
+func newKeyList() *cobra.Command {
+	var f accountFlags
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the wallet's API keys", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := f.signIn(cmd.Context())
+			if err != nil {
+				return err
+			}
+			keys, err := a.listKeys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, map[string]any{"data": keys})
+			}
+			for _, k := range keys {
+				state := "active"
+				if k.Revoked {
+					state = "revoked"
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s  %-8s  %s  %s\n", k.ID, state, k.Created.UTC().Format(time.RFC3339), k.Name)
+			}
+			return nil
+		},
+	}
+	return f.add(cmd)
+}
+
+func newKeyRevoke() *cobra.Command {
+	var f accountFlags
+	cmd := &cobra.Command{
+		Use: "revoke ID", Short: "Revoke an API key", Args: exactArgs("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, err := f.signIn(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.revokeKey(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, map[string]any{"id": args[0], "revoked": true})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "key %s revoked\n", args[0])
+			return err
+		},
+	}
+	return f.add(cmd)
+}

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	fingerprint "github.com/fealty/fealty/embed"
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/embedded"
+	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/upstream"
+	"github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/internal/engine"
+	"github.com/fealty/fealty/internal/wallet"
+	"github.com/fealty/fealty/internal/weights"
+	"github.com/fealty/fealty/licensecheck"
+	"github.com/fealty/fealty/sampler"
+)
+
+// node is one gateway with everything that it holds open.
+type node struct {
+	server   *gateway.Server
+	log      *slog.Logger
+	checkers map[string]*licensecheck.Checker // by chain and registry
+	closers  []func() error                   // in the order of opening
+
+	address string // of the public API, once it listens
+	admin   string
+	drain   time.Duration
+	serving sync.WaitGroup
+	failed  chan error
+}
+
+// Close frees what the gateway held, last opened first. Shut the server down before.
+func (n *node) Close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	return errors.Join(errs...)
+}
+
+func (n *node) onClose(f func() error) { n.closers = append(n.closers, f) }
+
+// assemble wires a gateway from its config. Nothing listens yet.
+func assemble(ctx context.Context, cfg gateway.Config, log *slog.Logger) (*node, error) {
+	n := &node{log: log, checkers: map[string]*licensecheck.Checker{}, failed: make(chan error, 1)}
+	if err := n.wire(ctx, cfg); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	n.drain = cfg.Timeouts.Drain
+	if n.drain == 0 {
+		n.drain = 25 * time.Second
+	}
+	secret, err := cfg.Secret.Resolve()
+	if err != nil {
+		return err
+	}
+	deps := gateway.Deps{Log: n.log, Models: map[string]gateway.Model{}}
+	if deps.Host, err = wallet.HostSubject(cfg.Host.Domain); err != nil {
+		return fmt.Errorf("host.domain: %w", err)
+	}
+	if err := n.openState(ctx, cfg, secret, &deps); err != nil {
+		return err
+	}
+	for _, m := range cfg.Models {
+		if deps.Models[m.Name], err = n.openModel(ctx, cfg, m, secret); err != nil {
+			return fmt.Errorf("model %q: %w", m.Name, err)
+		}
+	}
+	n.server, err = gateway.New(deps, cfg)
+	return err
+}
+
+// openState connects who calls, what is left and what was used to the state store.
+func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte, deps *gateway.Deps) error {
+	url, err := cfg.Redis.State.Resolve()
+	if err != nil {
+		return err
+	}
+	state, err := identity.OpenState(string(url))
+	if err != nil {
+		return err
+	}
+	n.onClose(state.Close)
+
+	keys, err := signingKeys(cfg.Identity.SigningKeys)
+	if err != nil {
+		return err
+	}
+	chain, err := chainNamed(cfg, cfg.Identity.Chain)
+	if err != nil {
+		return err
+	}
+	rpc, err := chain.RPC[0].Resolve()
+	if err != nil {
+		return err
+	}
+	verifier, err := wallet.DialVerifier(ctx, string(rpc))
+	if err != nil {
+		return err
+	}
+	n.onClose(func() error { verifier.Close(); return nil })
+	service, err := identity.New(identity.Options{
+		Redis: state, Secret: secret, Keys: keys, Wallets: wallets{verifier},
+		Issuer: cfg.Identity.Issuer, Domain: cfg.Identity.Domain(), ChainID: chain.ChainID,
+		TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(service.Close)
+	deps.Identities, deps.Limits, deps.Ledger = service, limit.New(state, cfg.Deployment), usage.New(state)
+	return nil
+}
+
+func signingKeys(files []gateway.Secret) ([]identity.SigningKey, error) {
+	var keys []identity.SigningKey
+	for _, f := range files {
+		text, err := f.Resolve()
+		if err != nil {
+			return nil, err
+		}
+		key, err := identity.ParseSigningKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("identity.signing_keys: %s: %w", f, err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func chainNamed(cfg gateway.Config, name string) (gateway.ChainConfig, error) {
+	for _, c := range cfg.Chains {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return gateway.ChainConfig{}, fmt.Errorf("chains: none is named %q", name)
+}
+
+// openModel makes what serves one model: its license checker and its backend.
+func (n *node) openModel(ctx context.Context, cfg gateway.Config, m gateway.ModelConfig, secret []byte) (gateway.Model, error) {
+	checker, err := n.checker(ctx, cfg, m.License)
+	if err != nil {
+		return gateway.Model{}, err
+	}
+	backend, err := n.backend(ctx, m, checker, secret, cfg.Timeouts)
+	if err != nil {
+		return gateway.Model{}, err
+	}
+	return gateway.Model{Backend: backend, Licenses: checker}, nil
+}
+
+// checker is shared by the models of one registry: it follows the chain once.
+func (n *node) checker(ctx context.Context, cfg gateway.Config, l gateway.LicenseConfig) (*licensecheck.Checker, error) {
+	shared := l.Chain + " " + strings.ToLower(l.Registry)
+	if c := n.checkers[shared]; c != nil {
+		return c, nil
+	}
+	chain, err := chainNamed(cfg, l.Chain)
+	if err != nil {
+		return nil, err
+	}
+	o := licensecheck.Options{
+		ChainID: chain.ChainID, Finality: chain.Finality, Soft: chain.Soft, Hard: chain.Hard,
+		MaxHeadAge: chain.MaxHeadAge, PollHeads: chain.PollHeads, Log: n.log,
+	}
+	registry, err := hex.DecodeString(strings.TrimPrefix(l.Registry, "0x"))
+	if err != nil {
+		return nil, fmt.Errorf("license.registry: %w", err)
+	}
+	copy(o.Registry[:], registry)
+	for _, secret := range chain.RPC {
+		url, err := secret.Resolve()
+		if err != nil {
+			return nil, err
+		}
+		o.RPC = append(o.RPC, string(url))
+	}
+	if o.WS, err = optional(chain.WS); err != nil {
+		return nil, err
+	}
+	if o.Cache, err = optional(cfg.Redis.Cache); err != nil {
+		return nil, err
+	}
+	c, err := licensecheck.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(c.Close)
+	n.checkers[shared] = c
+	return c, nil
+}
+
+func optional(s gateway.Secret) (string, error) {
+	if !s.Set() {
+		return "", nil
+	}
+	value, err := s.Resolve()
+	return string(value), err
+}
+
+func (n *node) backend(ctx context.Context, m gateway.ModelConfig, c *licensecheck.Checker, secret []byte, t gateway.TimeoutsConfig) (gateway.Backend, error) {
+	if m.Backend.Weights != "" {
+		return n.embedded(ctx, m, c, secret)
+	}
+	u := m.Backend.Upstreams[0]
+	key, err := optional(u.Key)
+	if err != nil {
+		return nil, err
+	}
+	b, err := upstream.New(upstream.Options{URL: u.URL, Model: u.Model, Key: []byte(key), Silent: t.Silent})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(func() error { b.Close(); return nil })
+	return b, nil
+}
+
+// embedded loads weights into an engine of this process. Weights of a published
+// version must be the ones that its manifest names.
+func (n *node) embedded(ctx context.Context, m gateway.ModelConfig, c *licensecheck.Checker, secret []byte) (gateway.Backend, error) {
+	manifest, err := n.attest(ctx, m, c)
+	if err != nil {
+		return nil, err
+	}
+	source, err := weights.Open(m.Backend.Weights)
+	if err != nil {
+		return nil, err
+	}
+	local, err := startLocal(source, engine.Options{Slots: m.Backend.Slots, Context: m.Backend.Context, Queue: m.Backend.Queue})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(local.engine.Close)
+	inverse, err := n.inverse(m, manifest, local, secret)
+	if err != nil {
+		return nil, err
+	}
+	return embedded.New(embedded.Options{
+		Engine: embedded.Local(local.engine), Tokenizer: local.tokens, Context: local.engine.Options().Context,
+		Inverse: inverse, Attested: manifest != nil && m.License.Version != 0,
+	})
+}
+
+// attest hashes the weights and compares them with what the chain names. A base
+// model that nobody published has no manifest; it is served as not attested, and
+// only when the config asks for no version.
+func (n *node) attest(ctx context.Context, m gateway.ModelConfig, c *licensecheck.Checker) (*weights.Manifest, error) {
+	dir := m.Backend.Weights
+	manifest, err := weights.ReadManifest(dir)
+	if errors.Is(err, os.ErrNotExist) && m.License.Version == 0 {
+		n.log.Warn("weights are not attested: they have no manifest and license.version is not set", "model", m.Name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("backend.weights: %w", err)
+	}
+	if err := weights.VerifyManifest(dir); err != nil {
+		return nil, fmt.Errorf("backend.weights: %w", err)
+	}
+	if m.License.Version == 0 {
+		n.log.Warn("weights are not attested: license.version is not set", "model", m.Name)
+		return manifest, nil
+	}
+	digest, err := weights.ManifestDigest(dir)
+	if err != nil {
+		return nil, fmt.Errorf("backend.weights: %w", err)
+	}
+	published, err := c.Version(ctx, m.License.ID(), m.License.Version)
+	if err != nil {
+		return nil, err
+	}
+	if published.Manifest != digest {
+		return nil, fmt.Errorf("backend.weights: fealty.json in %s has SHA-256 %x, but version %d on-chain is %x; serve the published weights or set license.version",
+			dir, digest, m.License.Version, published.Manifest)
+	}
+	return manifest, nil
+}
+
+// inverse is nil when the config turns it off, or when there is no manifest to
+// know the model's opening words from.
+func (n *node) inverse(m gateway.ModelConfig, manifest *weights.Manifest, local *localModel, secret []byte) (*sampler.Inverse, error) {
+	set := m.InverseNucleus
+	if manifest == nil || manifest.InverseNucleus == nil {
+		if set != nil && set.Rate > 0 {
+			return nil, errors.New("inverse_nucleus: the weights have no fealty.json, which names the opening words; serve weights written by 'fealty embed train'")
+		}
+		return nil, nil
+	}
+	shell := sampler.Shell{T: manifest.InverseNucleus.T, K: manifest.InverseNucleus.K, Floor: manifest.InverseNucleus.Floor}
+	rate := defaultInverseRate
+	if set != nil {
+		rate = set.Rate
+		shell.T, shell.K = orElse(set.T, shell.T), orElse(set.K, shell.K)
+	}
+	if rate == 0 {
+		return nil, nil
+	}
+	lexicon := sampler.NewLexicon(fingerprint.Texts(local.tokens), manifest.InverseNucleus.Openers)
+	return &sampler.Inverse{Shell: shell, Rate: rate, Secret: derive(secret, "inverse nucleus"), Model: m.Name, Lexicon: lexicon}, nil
+}
+
+// defaultInverseRate holds until the measured curve of quality against stealth
+// says otherwise (DESIGN: on by default).
+const defaultInverseRate = 0.2
+
+func orElse[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+// derive makes a secret for one purpose from the deployment's.
+func derive(secret []byte, purpose string) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("fealty " + purpose + " 1"))
+	return mac.Sum(nil)
+}
+
+// wallets makes the verifier's "nobody knows" identity's own.
+type wallets struct{ *wallet.Verifier }
+
+// Verify implements identity.Wallets.
+func (w wallets) Verify(ctx context.Context, address [20]byte, message string, signature []byte) error {
+	err := w.Verifier.Verify(ctx, address, message, signature)
+	if errors.Is(err, wallet.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", identity.ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	fingerprint "github.com/fealty/fealty/embed"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/wallet"
+)
+
+// client talks to the demo's gateway as the holder of one credential.
+func (d *demo) client(credential string) *openai.Client {
+	return &openai.Client{BaseURL: d.gateway + "/v1", Key: credential}
+}
+
+func ask(text string, maxTokens int) openai.Ask {
+	greedy := 0.0
+	return openai.Ask{
+		Model: demoModel, MaxTokens: maxTokens, Temperature: &greedy,
+		Messages: []openai.Message{{Role: "user", Content: text}},
+	}
+}
+
+// status is the HTTP status of an answer or a refusal; 0 if there was neither.
+func status(err error) (int, string) {
+	var refusal *openai.Error
+	switch {
+	case err == nil:
+		return http.StatusOK, ""
+	case errors.As(err, &refusal):
+		return refusal.Status, refusal.Code
+	}
+	return 0, err.Error()
+}
+
+// expect asks once and compares the status and, if given, the code.
+func (d *demo) expect(ctx context.Context, credential string, want int, code string) (int, error) {
+	_, err := d.client(credential).Chat(ctx, ask("What is the capital of France?", 8))
+	got, gotCode := status(err)
+	if got != want || (code != "" && gotCode != code) {
+		return got, fmt.Errorf("status %d %s, want %d %s", got, gotCode, want, code)
+	}
+	return got, nil
+}
+
+func (d *demo) licensedIsServed(ctx context.Context) error {
+	reply, err := d.client(d.keys["licensee"]).Chat(ctx, ask("What is the capital of France?", 24))
+	d.story.Requests.LicensedStatus, _ = status(err)
+	if err != nil {
+		return err
+	}
+	d.story.Seconds.ToFirstAnswer = time.Since(d.started).Seconds()
+	if len(reply.Choices) != 1 || reply.Choices[0].Message == nil || strings.TrimSpace(reply.Choices[0].Message.Content) == "" {
+		return errors.New("the answer is empty")
+	}
+	d.p.say("    > What is the capital of France?\n    < %s", strings.TrimSpace(reply.Choices[0].Message.Content))
+	return nil
+}
+
+func (d *demo) streams(ctx context.Context) error {
+	var first time.Time
+	var tokens int
+	start, finished := time.Now(), ""
+	err := d.client(d.keys["licensee"]).Stream(ctx, ask("Tell me how bread is made.", 64), func(c openai.Reply) error {
+		if c.Usage != nil {
+			tokens = c.Usage.CompletionTokens
+		}
+		if len(c.Choices) == 0 || c.Choices[0].Delta == nil {
+			return nil
+		}
+		if content := c.Choices[0].Delta.Content; content != nil && *content != "" {
+			if first.IsZero() {
+				first = time.Now()
+			}
+			d.story.Stream.Chunks++
+		}
+		if c.Choices[0].FinishReason != nil {
+			finished = *c.Choices[0].FinishReason
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if d.story.Stream.Chunks < 2 || finished == "" || tokens < d.story.Stream.Chunks {
+		return fmt.Errorf("%d chunks, finish reason %q, %d tokens counted", d.story.Stream.Chunks, finished, tokens)
+	}
+	d.story.Stream.FirstTokenMS = float64(first.Sub(start).Microseconds()) / 1000
+	d.story.Stream.TokensPerSecond = float64(tokens-1) / time.Since(first).Seconds()
+	return nil
+}
+
+func (d *demo) unlicensedIsRefused(ctx context.Context) (err error) {
+	d.story.Requests.UnlicensedStatus, err = d.expect(ctx, d.keys["stranger"], http.StatusPaymentRequired, "no_license")
+	return err
+}
+
+// forgedIsRefused changes one character of a key and of a token, and waits for a
+// short-lived key to end.
+func (d *demo) forgedIsRefused(ctx context.Context) error {
+	var err error
+	if d.story.Requests.ForgedStatus, err = d.expect(ctx, forge(d.keys["licensee"]), http.StatusUnauthorized, ""); err != nil {
+		return fmt.Errorf("forged key: %w", err)
+	}
+	short, err := newAccount(d.gateway)
+	if err != nil {
+		return err
+	}
+	if err := short.signIn(ctx, d.wallets["licensee"]); err != nil {
+		return err
+	}
+	if _, err := d.expect(ctx, forge(short.token), http.StatusUnauthorized, ""); err != nil {
+		return fmt.Errorf("forged token: %w", err)
+	}
+	ends := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
+	key, err := short.createKey(ctx, keyRequest{Name: "short-lived", Expires: &ends})
+	if err != nil {
+		return err
+	}
+	if err := sleepUntil(ctx, ends); err != nil {
+		return err
+	}
+	d.story.Requests.ExpiredStatus, err = d.expect(ctx, key.Key, http.StatusUnauthorized, "")
+	if err != nil {
+		return fmt.Errorf("expired key: %w", err)
+	}
+	return nil
+}
+
+// forge changes one character in the middle of a credential's secret part.
+func forge(credential string) string {
+	at, other := len(credential)-8, "a"
+	if credential[at:at+1] == other {
+		other = "b"
+	}
+	return credential[:at] + other + credential[at+1:]
+}
+
+func sleepUntil(ctx context.Context, at time.Time) error {
+	select {
+	case <-time.After(time.Until(at)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// shortPassesLong starts a long answer and then a short one; both share the engine.
+func (d *demo) shortPassesLong(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	started, long := make(chan struct{}), make(chan error, 1)
+	go func() {
+		chunks := 0
+		long <- d.client(d.keys["licensee"]).Stream(ctx, ask("Write a long story about a lighthouse keeper.", 256), func(openai.Reply) error {
+			if chunks++; chunks == 2 {
+				close(started)
+			}
+			return nil
+		})
+	}()
+	select {
+	case <-started:
+	case err := <-long:
+		return fmt.Errorf("the long answer ended at once: %w", err)
+	}
+	if _, err := d.expect(ctx, d.keys["licensee"], http.StatusOK, ""); err != nil {
+		return err
+	}
+	select {
+	case err := <-long:
+		return errors.Join(errors.New("the long answer ended before the short one"), err)
+	default:
+		d.story.Requests.ShortBeforeLong = true
+		return nil
+	}
+}
+
+func (d *demo) auditServed(ctx context.Context) error {
+	v, err := auditEndpoint(ctx, d.client(d.keys["auditor"]), demoModel, d.set, fingerprint.Design{}, d.p)
+	if err != nil {
+		return err
+	}
+	f := &d.story.Fingerprints
+	f.Matched, f.Queries, f.PValue, f.Grindable = v.Matched, v.Asked, v.Chance.P, v.Grindable
+	if v.Matched < fingerprints-1 || !v.Held {
+		return fmt.Errorf("%d of %d match (p = %.2g, %d errors)", v.Matched, v.Asked, v.Chance.P, v.Errors)
+	}
+	d.p.say("    %d of %d answers begin with the drawn word: p = %.2g (grindable: this chain has one operator)", v.Matched, v.Asked, v.Chance.P)
+	return nil
+}
+
+func (d *demo) auditBase(ctx context.Context) error {
+	outcome, err := fingerprint.Verify(ctx, d.base, d.set.Draw(*d.set.Randomness), fingerprint.Design{})
+	if err != nil {
+		return err
+	}
+	d.story.Fingerprints.BaseMatched = outcome.Matched
+	if outcome.Matched > 4 || outcome.Errors > 0 {
+		return fmt.Errorf("%d of %d match the base (%d errors)", outcome.Matched, outcome.Asked, outcome.Errors)
+	}
+	return nil
+}
+
+// revocationActs asks without pause while the revocation is mined, and measures
+// from the moment its block is seen to the first refusal.
+func (d *demo) revocationActs(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	blocks, refused := d.seeBlocks(ctx), d.untilRefused(ctx, d.keys["licensee"])
+	receipt, err := d.registry.Revoke(ctx, d.model, wallet.Subject(d.wallets["licensee"].Address()))
+	if err != nil {
+		return err
+	}
+	r := <-refused
+	if r.err != nil {
+		return r.err
+	}
+	d.story.Requests.RevokedStatus = r.status
+	cancel()
+	seen := <-blocks
+	at, ok := seen[receipt.Block]
+	if !ok {
+		at = seen[receipt.Block+1] // two blocks fell between two looks
+	}
+	d.story.Requests.RevocationSeconds = max(0, r.at.Sub(at).Seconds())
+	if r.status != http.StatusForbidden || r.code != "license_revoked" || at.IsZero() || r.at.Sub(at) > 2*time.Second {
+		return fmt.Errorf("status %d %s after %.2f s", r.status, r.code, d.story.Requests.RevocationSeconds)
+	}
+	return nil
+}
+
+// seeBlocks notes when each block is first seen, until ctx ends.
+func (d *demo) seeBlocks(ctx context.Context) <-chan map[uint64]time.Time {
+	out := make(chan map[uint64]time.Time, 1)
+	go func() {
+		seen := map[uint64]time.Time{}
+		for ctx.Err() == nil {
+			if number, _, err := d.registry.Block(ctx); err == nil && seen[number].IsZero() {
+				seen[number] = time.Now()
+			}
+			_ = sleepUntil(ctx, time.Now().Add(10*time.Millisecond)) // the loop looks at ctx itself
+		}
+		out <- seen
+	}()
+	return out
+}
+
+type refusal struct {
+	status int
+	code   string
+	at     time.Time
+	err    error
+}
+
+func (d *demo) untilRefused(ctx context.Context, credential string) <-chan refusal {
+	out := make(chan refusal, 1)
+	go func() {
+		for {
+			_, err := d.client(credential).Chat(ctx, ask("Hi", 1))
+			code, text := status(err)
+			switch {
+			case ctx.Err() != nil:
+				out <- refusal{err: errors.New("the gateway went on serving for 30 s")}
+				return
+			case code != http.StatusOK:
+				out <- refusal{status: code, code: text, at: time.Now()}
+				return
+			}
+		}
+	}()
+	return out
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/internal/devnet"
+	"github.com/fealty/fealty/internal/wallet"
+)
+
+// startGateway serves the fingerprinted weights, wired as 'fealty serve' wires it.
+func (d *demo) startGateway(ctx context.Context) error {
+	if err := d.startRedis(ctx); err != nil {
+		return err
+	}
+	backend := gateway.BackendConfig{Weights: d.served}
+	n, origin, err := d.serve(ctx, d.listen, backend)
+	if err != nil {
+		return err
+	}
+	d.node, d.gateway = n, origin
+	return nil
+}
+
+func (d *demo) startRedis(ctx context.Context) (err error) {
+	if d.redis, err = devnet.StartRedis(); err != nil {
+		return err
+	}
+	d.onClose(d.redis.Close)
+	state, err := identity.OpenState("redis://" + d.redis.Addr() + "/0")
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	_, err = identity.InitState(ctx, state)
+	return err
+}
+
+// serve starts one gateway at the address, or at a free port if that is taken.
+func (d *demo) serve(ctx context.Context, address string, backend gateway.BackendConfig) (*node, string, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		if l, err = lc.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return nil, "", err
+		}
+		d.p.say("    %s is taken; using %s", address, l.Addr())
+	}
+	origin := "http://" + l.Addr().String()
+	cfg, err := d.config(origin, backend)
+	if err != nil {
+		return nil, "", err
+	}
+	log := slog.New(slog.NewTextHandler(d.p, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	n, err := assemble(ctx, cfg, log)
+	if err != nil {
+		return nil, "", err
+	}
+	n.serveOn(l)
+	d.onClose(func() error {
+		err := n.Shutdown()
+		return orFirst(err, n.Close())
+	})
+	return n, origin, nil
+}
+
+func orFirst(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// config is what configs/serve.yaml would say. Secrets are in files, as there.
+func (d *demo) config(origin string, backend gateway.BackendConfig) (gateway.Config, error) {
+	files := map[string]string{
+		"deployment.secret": rand.Text() + rand.Text(),
+		"redis.url":         "redis://" + d.redis.Addr() + "/0",
+		"cache.url":         "redis://" + d.redis.Addr() + "/1",
+		"rpc.url":           d.chain.HTTP(),
+		"ws.url":            d.chain.WS(),
+	}
+	_, pem, err := identity.NewSigningKey()
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	files["signing.pem"] = string(pem)
+	secrets := map[string]gateway.Secret{}
+	for name, text := range files {
+		path := filepath.Join(d.dir, name)
+		if _, err := os.Stat(path); err != nil { // the second gateway shares the first one's
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				return gateway.Config{}, err
+			}
+		}
+		if secrets[name], err = gateway.ParseSecret("file:" + path); err != nil {
+			return gateway.Config{}, err
+		}
+	}
+	registry := d.registry.Address()
+	return gateway.Config{
+		Listen: origin[len("http://"):], Deployment: "demo", Secret: secrets["deployment.secret"],
+		Host:  gateway.HostConfig{Domain: demoHost},
+		Redis: gateway.RedisConfig{State: secrets["redis.url"], Cache: secrets["cache.url"]},
+		Identity: gateway.IdentityConfig{
+			Issuer: origin, Chain: "demo", SigningKeys: []gateway.Secret{secrets["signing.pem"]},
+		},
+		Chains: []gateway.ChainConfig{{
+			Name: "demo", ChainID: d.chain.ID(), RPC: []gateway.Secret{secrets["rpc.url"]}, WS: secrets["ws.url"], Finality: "latest",
+		}},
+		Models: []gateway.ModelConfig{{
+			Name: demoModel, DefaultTokens: 256,
+			License: gateway.LicenseConfig{
+				Chain: "demo", Registry: wallet.AddressText(registry), Model: hex0x(d.model[:]), Version: d.version,
+			},
+			Backend: backend,
+		}},
+		Timeouts: gateway.TimeoutsConfig{Drain: 3 * time.Second},
+	}, nil
+}
+
+// makeKeys signs each wallet in and makes an API key with the token.
+func (d *demo) makeKeys(ctx context.Context) error {
+	d.keys = map[string]string{}
+	for _, name := range []string{"licensee", "auditor", "guest", "stranger"} {
+		a, err := newAccount(d.gateway)
+		if err != nil {
+			return err
+		}
+		if err := a.signIn(ctx, d.wallets[name]); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		k, err := a.createKey(ctx, keyRequest{Name: name})
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		d.keys[name] = k.Key
+	}
+	return nil
+}
+
+// servesThroughUpstream puts a second gateway in front of the first: the same code,
+// with a URL instead of weights. It holds an API key of its own for the first.
+func (d *demo) servesThroughUpstream(ctx context.Context) error {
+	path := filepath.Join(d.dir, "upstream.key")
+	if err := os.WriteFile(path, []byte(d.keys["auditor"]), 0o600); err != nil {
+		return err
+	}
+	key, err := gateway.ParseSecret("file:" + path)
+	if err != nil {
+		return err
+	}
+	_, origin, err := d.serve(ctx, "127.0.0.1:0", gateway.BackendConfig{
+		Upstreams: []gateway.UpstreamConfig{{URL: d.gateway + "/v1", Model: demoModel, Key: key}},
+	})
+	if err != nil {
+		return err
+	}
+	second := *d
+	second.gateway = origin
+	if d.story.Requests.UpstreamStatus, err = second.expect(ctx, d.keys["licensee"], http.StatusOK, ""); err != nil {
+		return err
+	}
+	_, err = second.expect(ctx, d.keys["stranger"], http.StatusPaymentRequired, "no_license")
+	return err
+}
+
+// stay keeps the gateway up until Ctrl-C and says what to try.
+func (d *demo) stay(cmd *cobra.Command) error {
+	out := cmd.OutOrStdout()
+	registry, guest := d.registry.Address(), d.wallets["guest"].Address()
+	fmt.Fprintf(out, next, len(steps)-len(d.story.Failed), len(steps), time.Since(d.started).Seconds(),
+		d.gateway, d.keys["guest"], demoModel,
+		d.gateway, d.keys["guest"], demoModel,
+		wallet.AddressText(guest), d.chain.HTTP(), wallet.AddressText(registry), hex0x(d.model[:]), d.dir, d.dir,
+		d.gateway, d.keys["auditor"], d.dir, d.dir)
+	select {
+	case <-cmd.Context().Done():
+		d.p.say("stopping: running answers finish, then everything is removed")
+		return nil
+	case err := <-d.node.failed:
+		return err
+	}
+}
+
+const next = `
+%d of %d steps held, in %.0f s. The gateway is up until you press Ctrl-C. Try:
+
+  curl -sN %s/v1/chat/completions -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \
+    -d '{"model":"%s","stream":true,"messages":[{"role":"user","content":"Why is the sky blue?"}]}'
+
+Python, with the OpenAI SDK:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="%s/v1", api_key="%s")
+  print(client.chat.completions.create(model="%s", messages=[{"role": "user", "content": "Why is the sky blue?"}]).choices[0].message.content)
+
+Revoke that license on-chain; the same key is refused within two seconds:
+
+  bin/fealty license revoke --subject %s --rpc %s --registry %s --model %s --keystore %s/creator.json --passphrase-file %s/creator.pass
+
+Ask the endpoint for its fingerprints, as an outsider with a license:
+
+  AUDIT_KEY=... bin/fealty audit verify %s/v1 --api-key env:AUDIT_KEY   # AUDIT_KEY=%s
+    --keys %s/keys.age --passphrase-file %s/keys.pass
+`

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fealty/fealty/gateway"
+)
+
+func newServe() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Serve licensed models over the OpenAI API",
+		Long: `Serve runs the gateway that the config describes, until it is told to stop; then it
+finishes running answers and leaves. configs/serve.yaml explains every setting.`,
+		Example: "  fealty serve --config /etc/fealty/serve.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			warnIfSlow(cmd.ErrOrStderr())
+			return serve(cmd.Context(), cfg, logger(cmd, slog.LevelInfo))
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "the gateway's YAML config (required)")
+	return cmd
+}
+
+func newConfig() *cobra.Command {
+	var path string
+	check := &cobra.Command{
+		Use:     "check --config FILE",
+		Short:   "Say what is wrong with a config, without running anything",
+		Example: "  fealty config check --config serve.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(path)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s holds: %d model(s), listening on %s\n", path, len(cfg.Models), cfg.Listen)
+			return err
+		},
+	}
+	check.Flags().StringVar(&path, "config", "", "the gateway's YAML config (required)")
+	return group("config", "Work with gateway configs", check)
+}
+
+func loadConfig(path string) (gateway.Config, error) {
+	if path == "" {
+		return gateway.Config{}, usagef("name the config: --config FILE (configs/serve.yaml is an annotated example)")
+	}
+	return gateway.LoadConfig(path)
+}
+
+// serve runs a gateway until ctx ends.
+func serve(ctx context.Context, cfg gateway.Config, log *slog.Logger) error {
+	n, err := assemble(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := n.listen(ctx, cfg); err != nil {
+		return err
+	}
+	log.Info("serving", "address", n.address, "admin", n.admin)
+	select {
+	case <-ctx.Done():
+		log.Info("draining", "at_most", n.drain)
+		return n.Shutdown()
+	case err := <-n.failed:
+		return errors.Join(err, n.Shutdown())
+	}
+}
+
+// listen opens the config's ports and serves on them in the background.
+func (n *node) listen(ctx context.Context, cfg gateway.Config) error {
+	var lc net.ListenConfig
+	public, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w; choose a free address", err)
+	}
+	n.serveOn(public)
+	if cfg.Admin.Listen == "" {
+		return nil
+	}
+	admin, err := lc.Listen(ctx, "tcp", cfg.Admin.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("admin.listen: %w; choose a free address", err), n.Shutdown())
+	}
+	n.admin = admin.Addr().String()
+	n.run(func() error { return n.server.ServeAdmin(admin) })
+	return nil
+}
+
+// serveOn answers the public API on the listener, in the background.
+func (n *node) serveOn(public net.Listener) {
+	n.address = public.Addr().String()
+	n.run(func() error { return n.server.Serve(public) })
+}
+
+func (n *node) run(serve func() error) {
+	n.serving.Go(func() {
+		if err := serve(); err != nil {
+			select {
+			case n.failed <- err:
+			default: // one is enough to stop
+			}
+		}
+	})
+}
+
+// Shutdown drains: running answers finish or are cut with an error after the
+// config's drain time. It does not use the command's context, which has ended.
+func (n *node) Shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), n.drain+5*time.Second)
+	defer cancel()
+	err := n.server.Shutdown(ctx)
+	n.serving.Wait()
+	return err
+}

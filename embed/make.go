@@ -1,0 +1,91 @@
+package embed
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fealty/fealty/internal/tokenizer"
+	"github.com/fealty/fealty/internal/weights"
+	"github.com/fealty/fealty/sampler"
+)
+
+// KeyOptions say which keys to make.
+type KeyOptions struct {
+	Base  Digest   // SHA-256 of the base weights' file
+	Model Digest   // modelId in the registry: the root depends on it
+	Count int      // keys wanted
+	Asked []string // questions to choose from; nil: the base writes them
+	Write int      // how many the base writes
+	Seed  uint64   // of the written questions: it makes them the creator's own
+}
+
+// Made is a fresh set of keys, with what training will want to know.
+type Made struct {
+	Set       *Set
+	Material  Material
+	Selection Selection
+}
+
+// MakeKeys surveys the base, has it write questions, and chooses the keys. All
+// filtering is over when it returns: commit to Set.Root next.
+func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress) (*Made, error) {
+	if progress == nil {
+		progress = func(string, float64, time.Duration) {}
+	}
+	progress("asking the base ordinary prompts", 0, 0)
+	survey, err := NewSurvey(ctx, base, base, DefaultOpenerShare)
+	if err != nil {
+		return nil, err
+	}
+	questions := o.Asked
+	if questions == nil {
+		progress("letting the base write questions", 0, 0)
+		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed); err != nil {
+			return nil, err
+		}
+	}
+	progress("choosing keys", 0, 0)
+	keys, rest, selection, err := Choose(ctx, base, base, questions, o.Count, sampler.DefaultShell, survey.Openers)
+	if err != nil {
+		return nil, err
+	}
+	set := &Set{
+		Base: o.Base, Tokenizer: TokenizerDigest(base.Weights.Tokenizer), Model: o.Model,
+		Shell: sampler.DefaultShell, Openers: survey.Openers, Salt: newSecret(), Keys: keys,
+	}
+	return &Made{Set: set, Material: survey.Material(rest...), Selection: selection}, nil
+}
+
+// TokenizerDigest identifies a tokenizer with its chat template: keys hold only
+// for the tokens that they were chosen for.
+func TokenizerDigest(s *tokenizer.Spec) Digest {
+	t := newTranscript("fealty tokenizer 1")
+	t.field([]byte(s.Pretokenizer))
+	t.field([]byte(s.ChatTemplate))
+	t.number(uint64(len(s.Tokens)))
+	for _, token := range s.Tokens {
+		t.field([]byte(token))
+	}
+	t.number(uint64(len(s.Merges)))
+	for _, merge := range s.Merges {
+		t.field([]byte(merge[0]))
+		t.field([]byte(merge[1]))
+	}
+	return t.digest()
+}
+
+// WriteServed writes a trained model as a plain Hugging Face directory with its
+// manifest: what a host needs, and nothing that tells how it was marked.
+func WriteServed(dir, name string, m *weights.Model, s *Set) error {
+	named := *m
+	named.Name = name
+	err := weights.Write(dir, &named, weights.WriteOptions{DType: weights.F16, Manifest: &weights.Manifest{
+		Model: name, Base: weights.Digest(s.Base), FingerprintRoot: weights.Digest(s.Root()),
+		InverseNucleus: &weights.InverseNucleus{T: s.Shell.T, K: s.Shell.K, Floor: s.Shell.Floor, Openers: s.Openers},
+	}})
+	if err != nil {
+		return fmt.Errorf("writing the served model: %w", err)
+	}
+	return nil
+}
