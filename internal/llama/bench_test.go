@@ -80,7 +80,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	m := smolModel(b)
 	r := rand.New(rand.NewPCG(1, 1))
 	var sequences [][]int32
-	for range 32 {
+	for range 160 {
 		sequences = append(sequences, randomTokens(r, 45, m.Config().Vocab))
 	}
 	e := NewEvaluator(m)

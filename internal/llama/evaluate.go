@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gomlx/compute"
 	. "github.com/gomlx/gomlx/core/graph" //nolint:staticcheck // graph code reads as formulas
 )
 
@@ -17,6 +18,10 @@ const MaxSequence = 2048
 const (
 	evaluateRows      = 768 // tokens in one run: enough to keep the products efficient
 	maxEvaluateGraphs = 24
+
+	// evaluateWorkers run batches side by side, because between the products,
+	// which use all cores, a graph uses one.
+	evaluateWorkers = 2
 )
 
 // Row is what an Evaluator finds at the last position of a sequence.
@@ -26,21 +31,19 @@ type Row struct {
 }
 
 // Evaluator runs whole sequences without a cache, many at a time. It may be used
-// by several goroutines; they take turns.
+// by several goroutines.
 type Evaluator struct {
 	// Progress, if set before the first call, is told after each run how many of
-	// the sequences are done.
+	// the sequences are done. One call at a time.
 	Progress func(done, total int)
 
-	model  *Model
-	mu     sync.Mutex
-	graphs map[evaluationShape]*evaluation
+	model *Model
+	mu    sync.Mutex
+	idle  []*evaluation // compiled graphs that nobody runs, the one used last at the end
 }
 
 // NewEvaluator makes an evaluator for the model.
-func NewEvaluator(m *Model) *Evaluator {
-	return &Evaluator{model: m, graphs: map[evaluationShape]*evaluation{}}
-}
+func NewEvaluator(m *Model) *Evaluator { return &Evaluator{model: m} }
 
 // Evaluate returns one row for each sequence, in their order.
 func (e *Evaluator) Evaluate(ctx context.Context, sequences [][]int32) ([]Row, error) {
@@ -55,8 +58,9 @@ func (e *Evaluator) Evaluate(ctx context.Context, sequences [][]int32) ([]Row, e
 	return rows, nil
 }
 
-// Each calls visit with the row of each sequence, in no particular order, and
-// stops at its first error. The row's memory is valid during the call only.
+// Each calls visit with the row of each sequence, in no particular order but one
+// at a time, and stops at its first error. The row's memory is valid during the
+// call only.
 func (e *Evaluator) Each(ctx context.Context, sequences [][]int32, visit func(i int, row Row) error) error {
 	for i, s := range sequences {
 		if len(s) == 0 || len(s) > MaxSequence {
@@ -66,18 +70,96 @@ func (e *Evaluator) Each(ctx context.Context, sequences [][]int32, visit func(i 
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
 	}
-	done := 0
-	for _, batch := range plan(sequences) {
-		if err := ctx.Err(); err != nil {
-			return err
+	p := &pass{evaluator: e, sequences: sequences, batches: plan(sequences), visit: visit}
+	var workers sync.WaitGroup
+	for range evaluateWorkers {
+		workers.Go(func() { p.work(ctx) })
+	}
+	workers.Wait()
+	return p.err
+}
+
+// pass is one call of Each, shared by its workers.
+type pass struct {
+	evaluator *Evaluator
+	sequences [][]int32
+	visit     func(int, Row) error
+
+	mu      sync.Mutex
+	batches [][]int // not yet begun
+	done    int
+	err     error // the first
+}
+
+func (p *pass) work(ctx context.Context) {
+	for {
+		batch, ok := p.next(ctx)
+		if !ok {
+			return
 		}
-		if err := e.evaluate(sequences, batch, visit); err != nil {
-			return err
+		if err := guard("evaluate sequences", func() error { return p.run(batch) }); err != nil {
+			p.fail(err)
 		}
-		done += len(batch)
-		if e.Progress != nil {
-			e.Progress(done, len(sequences))
-		}
+	}
+}
+
+// next takes a batch, unless the pass is over or has failed.
+func (p *pass) next(ctx context.Context) ([]int, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && len(p.batches) > 0 {
+		p.err = ctx.Err()
+	}
+	if p.err != nil || len(p.batches) == 0 {
+		return nil, false
+	}
+	batch := p.batches[0]
+	p.batches = p.batches[1:]
+	return batch, true
+}
+
+func (p *pass) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// run computes one batch. The last sequence of a batch is its longest.
+func (p *pass) run(batch []int) error {
+	length := paddedLength(len(p.sequences[batch[len(batch)-1]]))
+	full := max(evaluateRows/length, 1)
+	v, err := p.evaluator.take(evaluationShape{min(Bucket(len(batch), 1), full), length})
+	if err != nil {
+		return err
+	}
+	v.fill(p.sequences, batch)
+	outputs, err := v.execute()
+	if err != nil {
+		return err
+	}
+	defer release(outputs)
+	if err := p.deliver(v, batch, outputs); err != nil {
+		return err
+	}
+	p.evaluator.put(v)
+	return nil
+}
+
+// deliver hands the rows of a batch to the visitor.
+func (p *pass) deliver(v *evaluation, batch []int, outputs []compute.Buffer) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	if err := v.visit(batch, outputs, p.visit); err != nil {
+		return err
+	}
+	p.done += len(batch)
+	if p.evaluator.Progress != nil {
+		p.evaluator.Progress(p.done, len(p.sequences))
 	}
 	return nil
 }
@@ -114,41 +196,28 @@ func paddedLength(n int) int {
 // evaluationShape are the sizes that a graph is compiled for.
 type evaluationShape struct{ sequences, length int }
 
-// evaluate runs one batch. The last sequence of a batch is its longest.
-func (e *Evaluator) evaluate(sequences [][]int32, batch []int, visit func(int, Row) error) error {
+// take returns a compiled graph of a shape, for the caller alone until put.
+func (e *Evaluator) take(shape evaluationShape) (*evaluation, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	length := paddedLength(len(sequences[batch[len(batch)-1]]))
-	full := max(evaluateRows/length, 1)
-	shape := evaluationShape{min(Bucket(len(batch), 1), full), length}
-	return guard("evaluate sequences", func() error {
-		v, err := e.graph(shape)
-		if err != nil {
-			return err
+	for i, v := range e.idle {
+		if v.shape == shape {
+			e.idle = slices.Delete(e.idle, i, i+1)
+			return v, nil
 		}
-		v.fill(sequences, batch)
-		return v.visit(batch, visit)
-	})
+	}
+	return e.model.newEvaluation(shape)
 }
 
-// graph returns the compiled graph of a shape.
-func (e *Evaluator) graph(shape evaluationShape) (*evaluation, error) {
-	if v, ok := e.graphs[shape]; ok {
-		return v, nil
+// put gives a graph back. The one unused for longest is dropped when there are
+// too many.
+func (e *Evaluator) put(v *evaluation) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.idle = append(e.idle, v); len(e.idle) > maxEvaluateGraphs {
+		e.idle[0].graph.Finalize()
+		e.idle = slices.Delete(e.idle, 0, 1)
 	}
-	v, err := e.model.newEvaluation(shape)
-	if err != nil {
-		return nil, err
-	}
-	for old, v := range e.graphs {
-		if len(e.graphs) < maxEvaluateGraphs {
-			break
-		}
-		v.graph.Finalize()
-		delete(e.graphs, old)
-	}
-	e.graphs[shape] = v
-	return v, nil
 }
 
 // evaluation is a compiled graph with its inputs.
@@ -217,12 +286,8 @@ func (v *evaluation) fill(sequences [][]int32, batch []int) {
 	}
 }
 
-func (v *evaluation) visit(batch []int, visit func(int, Row) error) error {
-	outputs, err := v.execute()
-	if err != nil {
-		return err
-	}
-	defer release(outputs)
+// visit reads the outputs of a run.
+func (v *evaluation) visit(batch []int, outputs []compute.Buffer, visit func(int, Row) error) error {
 	logits, err := floats(outputs[0])
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type Batch struct {
 }
 
 // maxGraphs bounds the compiled graphs that a Runner keeps; the one unused for
-// longest is dropped. A graph takes about 2 MB and a tenth of a second to build.
+// longest is dropped. Building one takes some ten milliseconds.
 const maxGraphs = 64
 
 // Runner computes batches. It compiles a graph for each combination of sizes it
