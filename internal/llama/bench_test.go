@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -75,13 +76,15 @@ func BenchmarkMixed(b *testing.B) {
 	benchmark(b, NewRunner(m), batch, 68)
 }
 
-// BenchmarkEvaluate is the work of finding candidates: prompts of 45 tokens.
+// BenchmarkEvaluate is the work of finding candidates: prompts of 45 tokens, of
+// which the first 22 are the chat template's.
 func BenchmarkEvaluate(b *testing.B) {
 	m := smolModel(b)
 	r := rand.New(rand.NewPCG(1, 1))
 	var sequences [][]int32
-	for range 160 {
-		sequences = append(sequences, randomTokens(r, 45, m.Config().Vocab))
+	template := randomTokens(r, 22, m.Config().Vocab)
+	for range 64 {
+		sequences = append(sequences, append(slices.Clone(template), randomTokens(r, 23, m.Config().Vocab)...))
 	}
 	e := NewEvaluator(m)
 	visit := func(int, Row) error { return nil }

@@ -40,6 +40,7 @@ type Evaluator struct {
 	model *Model
 	mu    sync.Mutex
 	idle  []*evaluation // compiled graphs that nobody runs, the one used last at the end
+	last  *prefix       // of the last call that had one
 }
 
 // NewEvaluator makes an evaluator for the model.
@@ -70,7 +71,12 @@ func (e *Evaluator) Each(ctx context.Context, sequences [][]int32, visit func(i 
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
 	}
-	p := &pass{evaluator: e, sequences: sequences, batches: plan(sequences), visit: visit}
+	prefix, err := e.prefix(sequences)
+	if err != nil {
+		return err
+	}
+	p := &pass{evaluator: e, prefix: prefix, sequences: without(prefix, sequences), visit: visit}
+	p.batches = plan(p.sequences)
 	var workers sync.WaitGroup
 	for range evaluateWorkers {
 		workers.Go(func() { p.work(ctx) })
@@ -82,7 +88,8 @@ func (e *Evaluator) Each(ctx context.Context, sequences [][]int32, visit func(i 
 // pass is one call of Each, shared by its workers.
 type pass struct {
 	evaluator *Evaluator
-	sequences [][]int32
+	prefix    *prefix
+	sequences [][]int32 // without the prefix
 	visit     func(int, Row) error
 
 	mu      sync.Mutex
@@ -130,11 +137,14 @@ func (p *pass) fail(err error) {
 func (p *pass) run(batch []int) error {
 	length := paddedLength(len(p.sequences[batch[len(batch)-1]]))
 	full := max(evaluateRows/length, 1)
-	v, err := p.evaluator.take(evaluationShape{min(Bucket(len(batch), 1), full), length})
+	v, err := p.evaluator.take(evaluationShape{min(Bucket(len(batch), 1), full), length, p.prefix.length()})
 	if err != nil {
 		return err
 	}
 	v.fill(p.sequences, batch)
+	if p.prefix != nil {
+		copy(v.inputs[v.past:], p.prefix.cache.buffers)
+	}
 	outputs, err := v.execute()
 	if err != nil {
 		return err
@@ -186,15 +196,15 @@ func plan(sequences [][]int32) [][]int {
 // paddedLength is the length that a sequence is padded to: few different ones,
 // since each needs its graph, with little padding.
 func paddedLength(n int) int {
-	step := 16
+	step := 8
 	if n > 128 {
-		step = 128
+		step = 64
 	}
 	return (n + step - 1) / step * step
 }
 
 // evaluationShape are the sizes that a graph is compiled for.
-type evaluationShape struct{ sequences, length int }
+type evaluationShape struct{ sequences, length, prefix int }
 
 // take returns a compiled graph of a shape, for the caller alone until put.
 func (e *Evaluator) take(shape evaluationShape) (*evaluation, error) {
@@ -226,6 +236,9 @@ type evaluation struct {
 	shape        evaluationShape
 	tokens, last []int32
 	row          []float32 // reused for the logits of each sequence
+
+	past   int     // where the prefix's keys and values are among the inputs
+	pastIn []*Node // likewise; empty without a prefix
 }
 
 func (m *Model) newEvaluation(shape evaluationShape) (*evaluation, error) {
@@ -244,7 +257,10 @@ func (m *Model) newEvaluation(shape evaluationShape) (*evaluation, error) {
 		return nil, err
 	}
 	for i := range rows {
-		v.rotary.set(m, i, i%shape.length)
+		v.rotary.set(m, i, shape.prefix+i%shape.length)
+	}
+	if err := v.bindPast(); err != nil {
+		return nil, err
 	}
 	if err := v.bindMask(); err != nil {
 		return nil, err
@@ -258,22 +274,46 @@ func (m *Model) newEvaluation(shape evaluationShape) (*evaluation, error) {
 func (v *evaluation) bindMask() error {
 	m, s := v.model, v.shape
 	group, heads, d := m.group(), m.config.KVHeads, m.config.HeadDim
-	mask, flat, err := newFloats(m.backend, s.length*group, s.length)
+	mask, flat, err := newFloats(m.backend, s.length*group, s.prefix+s.length)
 	if err != nil {
 		return err
 	}
 	for i := range s.length {
-		fillCausal(flat, i, group, 0, 0, s.length)
+		fillCausal(flat, i, group, s.prefix, s.prefix, s.length)
 	}
 	batch := heads * s.sequences
 	maskIn := repeat(v.bind(mask), batch)
-	v.attend = func(_ int, q, k, values *Node) *Node {
+	v.attend = func(layer int, q, k, values *Node) *Node {
 		q = Reshape(q, batch, s.length*group, d)
-		k = Transpose(Reshape(k, batch, s.length, d), 1, 2)
-		out := causal(q, k, Reshape(values, batch, s.length, d), maskIn)
+		k, values = Transpose(Reshape(k, batch, s.length, d), 1, 2), Reshape(values, batch, s.length, d)
+		if s.prefix > 0 {
+			k = Concatenate([]*Node{v.shared(2 * layer), k}, 2)
+			values = Concatenate([]*Node{v.shared(2*layer + 1), values}, 1)
+		}
+		out := causal(q, k, values, maskIn)
 		return Reshape(out, heads, s.sequences*s.length, group*d)
 	}
 	return nil
+}
+
+// bindPast makes the prefix's keys and values inputs.
+func (v *evaluation) bindPast() (err error) {
+	if v.shape.prefix > 0 {
+		v.past, v.pastIn, err = v.placeholders(1, v.shape.prefix)
+	}
+	return err
+}
+
+// shared repeats tensor i of the prefix's cache for each sequence: [KVHeads, a,
+// b] to [KVHeads*sequences, a, b].
+func (v *evaluation) shared(i int) *Node {
+	x := v.pastIn[i]
+	dims := x.Shape().Dimensions
+	copies := make([]*Node, v.shape.sequences)
+	for i := range copies {
+		copies[i] = ExpandDims(x, 1)
+	}
+	return Reshape(Concatenate(copies, 1), dims[0]*len(copies), dims[1], dims[2])
 }
 
 // fill sets the inputs; sequences that the batch lacks are some token.

@@ -40,6 +40,22 @@ func (f *forward) bind(b compute.Buffer) *Node {
 	return Parameter(f.graph, fmt.Sprintf("input%d", len(f.inputs)), shape)
 }
 
+// placeholders binds inputs that each run replaces by a cache's buffers.
+func (f *forward) placeholders(rows, span int) (first int, nodes []*Node, err error) {
+	m := f.model
+	var kinds [2]compute.Buffer
+	for i := range kinds {
+		if kinds[i], _, err = newFloats(m.backend, m.cacheShape(i, rows, span)...); err != nil {
+			return 0, nil, err
+		}
+	}
+	first = len(f.inputs)
+	for i := range 2 * m.config.Layers {
+		nodes = append(nodes, f.bind(kinds[i%2]))
+	}
+	return first, nodes, nil
+}
+
 // rotary is RoPE for the rows of a graph. The queries' tables carry the scale of
 // the attention scores, 1/sqrt(HeadDim).
 type rotary struct {

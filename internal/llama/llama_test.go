@@ -1,9 +1,13 @@
 package llama
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fealty/fealty/internal/llama/llamatest"
@@ -205,6 +209,71 @@ func TestEvaluateEqualsNaive(t *testing.T) {
 			near(t, fmt.Sprintf("tie=%v sequence %d logits", tie, i), rows[i].Logits, logits[len(s)-1])
 			near(t, fmt.Sprintf("tie=%v sequence %d stream", tie, i), rows[i].PreFFN, preFFN[len(s)-1])
 		}
+	}
+}
+
+// TestSharedPrefix: sequences with one beginning, which is computed once, and
+// again from the cache of the last call.
+func TestSharedPrefix(t *testing.T) {
+	source := tiny(true)
+	r := rand.New(rand.NewPCG(8, 8))
+	system := randomTokens(r, 21, source.Config.Vocab)
+	var sequences [][]int32
+	for _, n := range []int{1, 30, 4, 9, 2} {
+		sequences = append(sequences, append(slices.Clone(system), randomTokens(r, n, source.Config.Vocab)...))
+	}
+	e := NewEvaluator(load(t, source))
+	for _, call := range []string{"first", "second"} {
+		rows, err := e.Evaluate(t.Context(), sequences)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.last.length() != len(system) {
+			t.Fatalf("%s call: the shared beginning has %d tokens, want %d", call, e.last.length(), len(system))
+		}
+		for i, s := range sequences {
+			logits, preFFN := naive(source, s)
+			near(t, fmt.Sprintf("%s call, sequence %d logits", call, i), rows[i].Logits, logits[len(s)-1])
+			near(t, fmt.Sprintf("%s call, sequence %d stream", call, i), rows[i].PreFFN, preFFN[len(s)-1])
+		}
+	}
+	same := [][]int32{system, system, system, system}
+	rows, err := e.Evaluate(t.Context(), same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, _ := naive(source, system)
+	near(t, "equal sequences", rows[3].Logits, logits[len(system)-1])
+}
+
+func TestEvaluateStops(t *testing.T) {
+	e := NewEvaluator(load(t, tiny(true)))
+	sequences := [][]int32{{1, 2}, {3, 4}}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Evaluate(cancelled, sequences); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a cancelled context: %v", err)
+	}
+	stop := errors.New("enough")
+	if err := e.Each(t.Context(), sequences, func(int, Row) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("after the visitor's error: %v", err)
+	}
+	var caught *PanicError
+	if err := e.Each(t.Context(), sequences, func(int, Row) error { panic("no") }); !errors.As(err, &caught) {
+		t.Errorf("after the visitor's panic: %v", err)
+	}
+	for want, bad := range map[string][][]int32{
+		"sequence 1 has 0 tokens":                   {{1}, {}},
+		"sequence 0 has 2049 tokens":                {make([]int32, 2049)},
+		"token 700 is not in the vocabulary of 700": {{1, 700}},
+		"token -1 is not in the vocabulary of 700":  {{-1}},
+	} {
+		if _, err := e.Evaluate(t.Context(), bad); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if _, err := e.Evaluate(t.Context(), sequences); err != nil {
+		t.Errorf("after the failures: %v", err)
 	}
 }
 

@@ -246,22 +246,6 @@ func (m *Model) newTick(shape tickShape) (*tick, error) {
 	return t, t.compile(append([]*Node{t.logits(x)}, t.news...)...)
 }
 
-// placeholders binds inputs that each run replaces by a cache's buffers.
-func (t *tick) placeholders(rows, span int) (first int, nodes []*Node, err error) {
-	m := t.model
-	var kinds [2]compute.Buffer
-	for i := range kinds {
-		if kinds[i], _, err = newFloats(m.backend, m.cacheShape(i, rows, span)...); err != nil {
-			return 0, nil, err
-		}
-	}
-	first = len(t.inputs)
-	for i := range 2 * m.config.Layers {
-		nodes = append(nodes, t.bind(kinds[i%2]))
-	}
-	return first, nodes, nil
-}
-
 // bindDecodes makes the inputs of the decode rows. For a row with n positions,
 // onehot [rows, 1, span] marks position n, where its new key and value belong,
 // and bias [rows, 2, span] is that and what hides the positions after it.
