@@ -485,3 +485,18 @@ func ours() string {
 	}
 	return strings.Join(found, "\n\n")
 }
+
+// What is not final yet does not count, but a revocation does: it acts before either is final.
+func TestFinalizedTag(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, startEmbedded(t), nil, func(o *Options) { o.Finality = "finalized" })
+	who := s.somebody()
+	s.covered(s.grant(who).Block)
+	g, err := s.checker.Check(s.context(), s.model, who)
+	if err != nil || g.Latest.Status != policy.Active || g.Final.Status != policy.None {
+		t.Fatalf("a grant in the newest block: %+v, %v; want it in the latest view only", g, err)
+	}
+	s.wants(who, policy.NoLicense)
+	s.did(s.owner.Revoke(s.context(), s.model, who))
+	s.soon(who, policy.LicenseRevoked)
+}

@@ -119,16 +119,24 @@ func (r *Registry) DrawRandomness(ctx context.Context, model [32]byte, index uin
 		return Draw{}, err
 	}
 	r.progress(fmt.Sprintf("waiting for block %d, which draws the responses", c.DrawBlock))
-	var last error
-	err = poll(ctx, func() bool {
-		var head uint64
-		head, last = r.client.BlockNumber(ctx)
-		return last == nil && head >= c.DrawBlock
-	})
-	if err != nil {
-		return Draw{}, fmt.Errorf("registry: waiting for block %d: %w", c.DrawBlock, errors.Join(err, node.Clean(last)))
+	if err := r.reach(ctx, c.DrawBlock); err != nil {
+		return Draw{}, err
 	}
 	return r.draw(ctx, c.DrawBlock)
+}
+
+// reach waits until the chain is at this block or above.
+func (r *Registry) reach(ctx context.Context, number uint64) error {
+	var last error
+	err := poll(ctx, func() bool {
+		var head uint64
+		head, last = r.client.BlockNumber(ctx)
+		return last == nil && head >= number
+	})
+	if err != nil {
+		return fmt.Errorf("registry: waiting for block %d: %w", number, errors.Join(err, node.Clean(last)))
+	}
+	return nil
 }
 
 func (r *Registry) draw(ctx context.Context, number uint64) (Draw, error) {
@@ -149,6 +157,9 @@ func (r *Registry) draw(ctx context.Context, number uint64) (Draw, error) {
 func (r *Registry) RecordDraw(ctx context.Context, model [32]byte, index uint32, d Draw) (Receipt, error) {
 	if d.Header == nil {
 		return Receipt{}, errors.New("registry: the draw cannot be recorded: this chain's headers are unlike Ethereum's")
+	}
+	if err := r.reach(ctx, d.Block+1); err != nil { // a block does not know its own hash
+		return Receipt{}, err
 	}
 	_, receipt, err := write(ctx, r, "the record of the draw", bindings.PackRecordDraw(model, index, d.Header), nil, bindings.UnpackDrawRecordedEvent)
 	return receipt, err
