@@ -58,16 +58,15 @@ type IdentityConfig struct {
 // ChainConfig is one chain and how it is read. The checker's settings are
 // documented in licensecheck; zero means its default.
 type ChainConfig struct {
-	Name        string        `yaml:"name"`
-	ChainID     uint64        `yaml:"chain_id"`
-	RPC         []Secret      `yaml:"rpc"`
-	WS          Secret        `yaml:"ws"`       // unset: new heads are polled
-	Finality    string        `yaml:"finality"` // latest, safe, finalized or "N blocks"; empty: finalized
-	Soft        time.Duration `yaml:"soft"`
-	Hard        time.Duration `yaml:"hard"`
-	MaxHeadAge  time.Duration `yaml:"max_head_age"`
-	PollHeads   time.Duration `yaml:"poll_heads"`
-	BlockPeriod time.Duration `yaml:"block_period"`
+	Name       string        `yaml:"name"`
+	ChainID    uint64        `yaml:"chain_id"`
+	RPC        []Secret      `yaml:"rpc"`
+	WS         Secret        `yaml:"ws"`       // unset: new heads are polled
+	Finality   string        `yaml:"finality"` // latest, safe, finalized or "N blocks"; empty: finalized
+	Soft       time.Duration `yaml:"soft"`
+	Hard       time.Duration `yaml:"hard"`
+	MaxHeadAge time.Duration `yaml:"max_head_age"`
+	PollHeads  time.Duration `yaml:"poll_heads"`
 }
 
 // ModelConfig is one model that is served.

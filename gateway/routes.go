@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,10 +118,7 @@ func (x *exchange) route(table map[string]map[string]handler) error {
 	if h := methods[string(x.http.Method())]; h != nil {
 		return h(x)
 	}
-	allow := make([]string, 0, 2)
-	for method := range methods {
-		allow = append(allow, method)
-	}
+	allow := slices.Sorted(maps.Keys(methods))
 	x.http.Response.Header.Set("allow", strings.Join(allow, ", "))
 	return &openai.Error{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",

@@ -32,7 +32,7 @@ const (
 type Options struct {
 	URL   string // ends in /v1
 	Model string // the model's name there; empty: as the client named it
-	Key   []byte // sent as a bearer token; nil: none
+	Key   []byte // sent as a bearer token; empty: none
 	// Silent bounds the wait for the headers and between bytes. Zero: 2 minutes.
 	Silent  time.Duration
 	Connect time.Duration // bounds dialling. Zero: 5 seconds
@@ -109,7 +109,7 @@ func (b *Backend) send(ctx context.Context, c gateway.Call) (*http.Response, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "fealty")
-	if b.o.Key != nil {
+	if len(b.o.Key) > 0 {
 		req.Header.Set("Authorization", "Bearer "+string(b.o.Key))
 	}
 	return b.client.Do(req)
