@@ -11,7 +11,7 @@ trap 'rm -rf "$out"' EXIT
 node compile.js "$out"
 
 bind() { # contract, package, file
-	go run github.com/ethereum/go-ethereum/cmd/abigen@v1.17.10 --v2 \
+	go tool abigen --v2 \
 		--abi "$out/$1.abi" --bin "$out/$1.bin" --type "$1" --pkg "$2" --out "$out/$3" >&2
 	gofmt -w "$out/$3"
 }

@@ -1,0 +1,142 @@
+//go:build interop
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/testmodel"
+)
+
+func python(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("FEALTY_PYTHON")
+	if path == "" {
+		t.Fatal("FEALTY_PYTHON is not set; run 'make interop'")
+	}
+	return path
+}
+
+// TestInterop drives the gateway with the Python SDK, and puts it in front of a
+// llama.cpp server.
+func TestInterop(t *testing.T) {
+	s := startStack(t)
+	t.Run("OpenAI SDK for Python", func(t *testing.T) {
+		script(t, s.sdk(t), python(t), filepath.Join("interop", "sdk.py"))
+	})
+	t.Run("llama.cpp as upstream", s.llamacpp)
+}
+
+func (s *stack) llamacpp(t *testing.T) {
+	url := startLlamaCPP(t, testmodel.Get(t).Base)
+	_, origin, err := s.serve(t.Context(), "127.0.0.1:0", gateway.BackendConfig{
+		Upstreams: []gateway.UpstreamConfig{{URL: url, Model: "base"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := *s.demo
+	front.gateway = origin
+	c := front.client(s.keys["licensee"])
+	reply, err := c.Chat(t.Context(), ask("What is the capital of France?", 24))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(reply.Choices[0].Message.Content, "Paris") || reply.Usage == nil {
+		t.Errorf("answer through llama.cpp: %+v", reply)
+	}
+	var text string
+	var usage *openai.Usage
+	err = c.Stream(t.Context(), ask("What is the capital of France?", 24), func(chunk openai.Reply) error {
+		if chunk.Usage != nil {
+			usage = chunk.Usage
+		}
+		if len(chunk.Choices) > 0 && chunk.Choices[0].Delta != nil && chunk.Choices[0].Delta.Content != nil {
+			text += *chunk.Choices[0].Delta.Content
+		}
+		return nil
+	})
+	if err != nil || !strings.Contains(text, "Paris") {
+		t.Errorf("streamed through llama.cpp: %q, usage %v, %v", text, usage, err)
+	}
+	if _, err := front.expect(t.Context(), s.keys["stranger"], http.StatusPaymentRequired, "no_license"); err != nil {
+		t.Error(err)
+	}
+}
+
+// startLlamaCPP runs llama.cpp's OpenAI-style server on the weights.
+func startLlamaCPP(t *testing.T, path string) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	cmd := exec.Command(python(t), "-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
+		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "2")
+	var logs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &logs, &logs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		<-ended
+	})
+	url = fmt.Sprintf("http://127.0.0.1:%s/v1", port)
+	for deadline := time.Now().Add(60 * time.Second); ; {
+		if resp, err := http.Get(url + "/models"); err == nil {
+			resp.Body.Close()
+			return url
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("llama.cpp's server ended: %v: %s", err, logs.String())
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("llama.cpp's server does not answer within 60 s: %s", logs.String())
+		}
+	}
+}
+
+// TestInteropDemo plays 'fealty demo --once' and reads its JSON as a script would.
+func TestInteropDemo(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"demo", "--once", "--listen", "127.0.0.1:0"}, strings.NewReader(""), &out, &errs)
+	t.Log(errs.String())
+	var found story
+	if err := json.Unmarshal(out.Bytes(), &found); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if code != exitHeld || !found.Held || len(found.Failed) != 0 {
+		t.Fatalf("exit %d: %s", code, out.String())
+	}
+	f, r := found.Fingerprints, found.Requests
+	if f.Count != 16 || f.Matched < 15 || f.BaseMatched > 4 || f.PValue > 1e-12 || f.TrainedParameters == 0 || f.TotalParameters < 100e6 {
+		t.Errorf("fingerprints: %+v", f)
+	}
+	if r.LicensedStatus != 200 || r.UnlicensedStatus != 402 || r.ForgedStatus != 401 || r.RevokedStatus != 403 || r.RevocationSeconds > 2 {
+		t.Errorf("requests: %+v", r)
+	}
+	if found.Stream.Chunks < 2 || found.Stream.FirstTokenMS <= 0 || found.Stream.TokensPerSecond <= 0 {
+		t.Errorf("stream: %+v", found.Stream)
+	}
+	t.Logf("%s", out.String())
+}

@@ -1,0 +1,133 @@
+// Package servertest starts the real servers that tests run against: redis-server
+// and anvil, each on a free loopback port, ended with the test.
+//
+// A server that is not installed skips the test and says how to get it; with
+// CI=true it fails the test, since CI skips nothing.
+package servertest
+
+import (
+	"bufio"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Server is a running process that a test may kill before its end.
+type Server struct {
+	Addr string // host:port
+	Kill func() // at once; may be called again
+}
+
+// AnvilKeys are the keys, in hexadecimal, that every anvil gives money to. They are
+// in its manual: whatever they hold on a public chain is anybody's.
+var AnvilKeys = []string{
+	"ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
+	"59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+	"5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+}
+
+// Need finds a program, or skips the test.
+func Need(t testing.TB, program, remedy string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing and CI skips nothing: %s", program, remedy)
+	}
+	t.Skipf("%s is missing: %s", program, remedy)
+}
+
+// Redis starts redis-server at a port; "0" is a free one.
+func Redis(t testing.TB, port string) Server {
+	t.Helper()
+	Need(t, "redis-server", "install it (Debian: apt-get install redis-server; 'make test' does)")
+	if port == "0" {
+		port = freePort(t)
+	}
+	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	s := Server{Addr: "127.0.0.1:" + port, Kill: start(t, cmd)}
+	deadline := time.Now().Add(10 * time.Second)
+	for !pings(s.Addr) {
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server does not answer within 10 s")
+		}
+		time.Sleep(5 * time.Millisecond) // another process comes up
+	}
+	return s
+}
+
+func pings(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	return err == nil && strings.HasPrefix(line, "+PONG")
+}
+
+// Anvil starts an Ethereum node that makes a block a second, at a port; "0" is a
+// free one. Its URL is http:// or ws:// and the address.
+func Anvil(t testing.TB, port string) Server {
+	t.Helper()
+	path := anvilPath()
+	Need(t, path, "run 'npm ci' in the project's root ('make test' does)")
+	cmd := exec.Command(path, "--port", port, "--block-time", "1", "--host", "127.0.0.1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Server{Kill: start(t, cmd)}
+	lines := bufio.NewScanner(out)
+	for s.Addr == "" && lines.Scan() {
+		_, s.Addr, _ = strings.Cut(lines.Text(), "Listening on ")
+	}
+	if s.Addr == "" {
+		t.Fatal("anvil ended without listening")
+	}
+	go func() { // it blocks when nobody reads what it says; ends with the process
+		for lines.Scan() {
+		}
+	}()
+	return s
+}
+
+func anvilPath() string {
+	_, here, _, _ := runtime.Caller(0)
+	root := filepath.Join(filepath.Dir(here), "..", "..")
+	return filepath.Join(root, "node_modules", "@foundry-rs", "anvil-"+runtime.GOOS+"-"+runtime.GOARCH, "bin", "anvil")
+}
+
+func start(t testing.TB, cmd *exec.Cmd) (kill func()) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // a killed process has no other outcome
+	})
+	t.Cleanup(kill)
+	return kill
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
