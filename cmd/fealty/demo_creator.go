@@ -24,7 +24,7 @@ import (
 
 // questions are how many the base model writes for 16 keys; about one in six
 // qualifies, and no word may stand in more than a fifth of the lists.
-const questions = 192
+const questions = 80
 
 func (d *demo) loadBase(ctx context.Context) error {
 	path, err := modelstore.SmolLM2(ctx, d.p.line)
