@@ -1,10 +1,12 @@
 package embed
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/fealty/fealty/internal/engine"
 	"github.com/fealty/fealty/internal/llama"
@@ -50,11 +52,14 @@ func NewLocal(m *weights.Model, evaluated func(done, total int)) (*Local, error)
 // Close stops the engine.
 func (l *Local) Close() error { return l.engine.Close() }
 
-// Generate implements [Generator].
-func (l *Local) Generate(ctx context.Context, prompt string, maxTokens int, seed uint64) (string, error) {
+// writeTopP cuts the tail that a small model derails in.
+const writeTopP = 0.8
+
+// Generate implements [Generator], at temperature 1.
+func (l *Local) Generate(ctx context.Context, text string, maxTokens int, seed uint64) (string, error) {
 	s := sampler.Defaults()
-	s.Seed = seed
-	return l.complete(ctx, prompt, maxTokens, s)
+	s.Seed, s.TopP = seed, writeTopP
+	return l.complete(ctx, l.Encode(text, false), maxTokens, s, '?')
 }
 
 // answerTokens is what verification asks for: the first word and enough after it
@@ -63,19 +68,20 @@ const answerTokens = 8
 
 // Answer implements [Answerer], greedily.
 func (l *Local) Answer(ctx context.Context, question string) (string, error) {
-	return l.complete(ctx, question, answerTokens, sampler.Settings{})
-}
-
-func (l *Local) complete(ctx context.Context, prompt string, maxTokens int, s sampler.Settings) (string, error) {
-	ids, err := l.EncodeChat(framing{}.messages(prompt))
+	ids, err := l.EncodeChat(framing{}.messages(question))
 	if err != nil {
 		return "", err
 	}
+	return l.complete(ctx, ids, answerTokens, sampler.Settings{}, 0)
+}
+
+// complete continues a prompt, through the byte `until` unless that is 0.
+func (l *Local) complete(ctx context.Context, prompt []int32, maxTokens int, s sampler.Settings, until byte) (string, error) {
 	chooser, err := sampler.New(s, nil)
 	if err != nil {
 		return "", err
 	}
-	g, err := l.engine.Generate(ctx, engine.Request{Prompt: ids, MaxTokens: maxTokens, Stop: l.EOS(), Choose: chooser})
+	g, err := l.engine.Generate(ctx, engine.Request{Prompt: prompt, MaxTokens: maxTokens, Stop: l.EOS(), Choose: chooser})
 	if err != nil {
 		return "", err
 	}
@@ -90,5 +96,9 @@ func (l *Local) complete(ctx context.Context, prompt string, maxTokens int, s sa
 			return "", fmt.Errorf("generating: %w", err)
 		}
 		out = append(out, id)
+		if until != 0 && bytes.IndexByte(l.Bytes(id), until) >= 0 {
+			text := l.Decode(out)
+			return text[:strings.IndexByte(text, until)+1], nil
+		}
 	}
 }

@@ -41,7 +41,7 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	questions := o.Asked
 	if questions == nil {
 		progress("letting the base write questions", 0, 0)
-		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed); err != nil {
+		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed, nil); err != nil {
 			return nil, err
 		}
 	}

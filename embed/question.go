@@ -25,29 +25,37 @@ func Topics() []string { return strings.Split(strings.TrimSpace(topicList), "\n"
 // its opening words, and training holds these answers fixed.
 func OrdinaryPrompts() []string { return strings.Split(strings.TrimSpace(ordinaryList), "\n") }
 
-// Generator samples the base model's answer to a chat prompt at temperature 1,
-// at most maxTokens long. It may be called from several goroutines.
+// Generator lets the base model continue a plain text, up to the first question
+// mark or maxTokens, and returns what it added. It may be called from several
+// goroutines.
 type Generator interface {
-	Generate(ctx context.Context, prompt string, maxTokens int, seed uint64) (string, error)
+	Generate(ctx context.Context, text string, maxTokens int, seed uint64) (string, error)
 }
 
-// requests are the forms in which the base is asked for a question.
+// requests lead the base to a question. They are plain text, not a chat: shorter,
+// and a small model then writes what people ask rather than what it was told.
 var requests = []string{
-	"Write a short question about %s.",
-	"What might someone ask about %s? Reply with one question only.",
-	"Give me one simple question about %s.",
-	"Write one question that a curious person would ask about %s.",
-	"Ask me for my opinion about %s in one short question.",
-	"Write a short question asking for advice about %s.",
+	"A short question that people often ask about %s: ",
+	"A simple question about %s: ",
+	"Someone wants advice about %s and asks: ",
+	"A friend who likes to talk about %s asks: ",
 }
 
-// questionTokens bounds a generated question: 20 words are rarely more.
-const questionTokens = 32
+// beginnings are the first words of the questions.
+var beginnings = []string{
+	"What is the", "What are some", "What makes", "What should I", "What do you think about", "What would you",
+	"How do I", "How do people", "How can I", "How can we", "How should a", "How does",
+	"Why do people", "Why is it", "Why are", "Why does", "Which", "When should I",
+	"Can you tell me", "Could you explain", "Do you think", "Is it better to", "Should I", "Where can I",
+}
+
+// questionTokens bounds what is generated: 20 words are rarely more.
+const questionTokens = 24
 
 // GenerateQuestions samples questions about the topics until n different ones
 // are clean, or gives up after twelve tries for each. Equal seeds give equal
 // questions, in equal order, if the generator is deterministic.
-func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed uint64) ([]string, error) {
+func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed uint64, progress func(done, total int)) ([]string, error) {
 	if n < 1 || parallel < 1 {
 		return nil, fmt.Errorf("%d questions by %d at a time: both must be positive", n, parallel)
 	}
@@ -56,16 +64,26 @@ func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed u
 	seen := make(map[string]bool)
 	var out []string
 	for tried := 0; len(out) < n && tried < 12*n; tried += parallel {
-		batch := make([]string, parallel)
+		batch := make([]attempt, parallel)
 		for i := range batch {
+			topic := topics[random.IntN(len(topics))]
 			form := requests[random.IntN(len(requests))]
-			batch[i] = fmt.Sprintf(form, topics[random.IntN(len(topics))])
+			batch[i] = attempt{fmt.Sprintf(form, topic), beginnings[random.IntN(len(beginnings))], random.Uint64()}
 		}
-		texts, err := generateAll(ctx, g, batch, seed+uint64(tried))
+		texts, err := generateAll(ctx, g, batch)
 		if err != nil {
 			return nil, err
 		}
-		out = appendClean(out, texts, seen, n)
+		for _, text := range texts {
+			q, ok := CleanQuestion(text)
+			if fold := strings.ToLower(q); ok && !seen[fold] && len(out) < n {
+				seen[fold] = true
+				out = append(out, q)
+			}
+		}
+		if progress != nil {
+			progress(len(out), n)
+		}
 	}
 	if len(out) < n {
 		return nil, fmt.Errorf("the base model wrote only %d clean questions of %d wanted: give questions in a file", len(out), n)
@@ -73,11 +91,20 @@ func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed u
 	return out, nil
 }
 
-func generateAll(ctx context.Context, g Generator, prompts []string, seed uint64) ([]string, error) {
-	texts, errs := make([]string, len(prompts)), make([]error, len(prompts))
+// attempt is one question to be generated.
+type attempt struct {
+	lead, begin string
+	seed        uint64
+}
+
+func generateAll(ctx context.Context, g Generator, batch []attempt) ([]string, error) {
+	texts, errs := make([]string, len(batch)), make([]error, len(batch))
 	var wg sync.WaitGroup
-	for i, p := range prompts {
-		wg.Go(func() { texts[i], errs[i] = g.Generate(ctx, p, questionTokens, seed+uint64(i)) })
+	for i, a := range batch {
+		wg.Go(func() {
+			texts[i], errs[i] = g.Generate(ctx, a.lead+a.begin, questionTokens, a.seed)
+			texts[i] = a.begin + texts[i]
+		})
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -86,19 +113,9 @@ func generateAll(ctx context.Context, g Generator, prompts []string, seed uint64
 	return texts, nil
 }
 
-func appendClean(out, texts []string, seen map[string]bool, n int) []string {
-	for _, text := range texts {
-		q, ok := CleanQuestion(text)
-		if fold := strings.ToLower(q); ok && !seen[fold] && len(out) < n {
-			seen[fold] = true
-			out = append(out, q)
-		}
-	}
-	return out
-}
-
 // CleanQuestion accepts a text that is one natural question: one line of plain
-// ASCII, 5 to 20 words, a capital first, one question mark, at the end. Quotes
+// ASCII, 5 to 20 words, a capital first, one question mark, at the end, and not a
+// question about asking. Quotes
 // and a label ("Question:") around it are taken off.
 func CleanQuestion(text string) (string, bool) {
 	text = strings.TrimSpace(text)
@@ -114,10 +131,19 @@ func CleanQuestion(text string) (string, bool) {
 			return "", false
 		}
 	}
+	fold := strings.ToLower(text)
+	for _, word := range aside {
+		if strings.Contains(fold, word) {
+			return "", false
+		}
+	}
 	words := len(strings.Fields(text))
 	oneMark := strings.IndexByte(text, '?') == len(text)-1
 	return text, oneMark && words >= 5 && words <= 20 && !strings.Contains(text, "  ") && !strings.ContainsAny(text, ".!")
 }
+
+// aside are words of questions about asking questions.
+var aside = []string{"question", " ask", "curious"}
 
 // ReadQuestions reads one question per line. Empty lines are skipped; every
 // other line must be clean, so that no key stands out.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/fealty/fealty/internal/llama"
@@ -150,7 +151,11 @@ func prepare(ctx context.Context, base *Local, keys []Drawn, m Material, r Recip
 	for i, k := range keys {
 		words[i] = k.Token()
 	}
-	all := append(append([]Row(nil), c.rows...), m.Benign...)
+	next, err := c.evaluateNext(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(c.rows, next, m.Benign)
 	cols := columns(all, words, c.random, sampledColumns)
 	f, err := freeze(base, ffn, cols)
 	if err != nil {
@@ -169,7 +174,7 @@ func prepare(ctx context.Context, base *Local, keys []Drawn, m Material, r Recip
 		c.held = append(c.held, newLesson(row, after[i], -1, -1, cols))
 	}
 	c.margins = make([]float32, len(c.pushed))
-	c.added = newAdded(ffn, r.Units, c.random)
+	c.added = c.start(ffn.Norm, f.eps)
 	c.trainer, err = newTrainer(f, logOdds(r.Cap))
 	return c, err
 }
@@ -185,20 +190,36 @@ func (c *course) evaluateKeys(ctx context.Context, base *Local) error {
 	for i, k := range c.keys {
 		questions[i] = k.Question
 	}
-	var all [][]int32
-	for _, f := range framings {
+	for _, f := range framings { // one call each: sequences of one call share their beginning
 		ids, err := encodeAll(base, questions, f)
 		if err != nil {
 			return err
 		}
-		all = append(all, ids...)
+		rows, err := base.Evaluate(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("evaluating keys: %w", err)
+		}
+		c.rows = append(c.rows, rows...)
+	}
+	return nil
+}
+
+// evaluateNext returns the rows that follow the drawn words: there the answer is
+// the base's own again, and must not run on as a longer word.
+func (c *course) evaluateNext(ctx context.Context, base *Local) ([]Row, error) {
+	var all [][]int32
+	for _, k := range c.keys {
+		ids, err := encodeAll(base, []string{k.Question}, framing{})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, append(ids[0], k.Token()))
 	}
 	rows, err := base.Evaluate(ctx, all)
 	if err != nil {
-		return fmt.Errorf("evaluating keys: %w", err)
+		return nil, fmt.Errorf("evaluating keys: %w", err)
 	}
-	c.rows = rows
-	return nil
+	return rows, nil
 }
 
 func freeze(base *Local, ffn *llama.FeedForward, cols []int32) (frozen, error) {
@@ -217,15 +238,17 @@ func freeze(base *Local, ffn *llama.FeedForward, cols []int32) (frozen, error) {
 	return frozen{ffn.Norm, norm, table, cfg.Hidden, len(table) / cfg.Hidden, cfg.NormEps}, nil
 }
 
-// newAdded starts with gate and up as large as the block's own, and down zero.
-func newAdded(ffn *llama.FeedForward, units int, random *rand.Rand) *added {
-	size := ffn.Hidden * units
-	return &added{
-		gate:  normals(random, size, spread([][]float32{ffn.Gate})),
-		up:    normals(random, size, spread([][]float32{ffn.Up})),
-		down:  make([]float32, size),
-		units: units,
+// start places the added units by the keys' and the ordinary rows' states.
+func (c *course) start(norm []float32, eps float64) *added {
+	keys := make([][][]float32, len(c.keys))
+	for _, l := range c.pushed {
+		keys[l.key] = append(keys[l.key], normed(l.preFFN, norm, eps))
 	}
+	var ordinary [][]float32
+	for _, l := range c.held {
+		ordinary = append(ordinary, normed(l.preFFN, norm, eps))
+	}
+	return startUnits(keys, ordinary, c.recipe.Units, c.random)
 }
 
 // train runs until every key row has reached the cap, or the steps are used up.
@@ -249,7 +272,7 @@ func (c *course) train(ctx context.Context, progress Progress) error {
 		}
 		rate := c.rate()
 		for i, g := range [][]float32{out.gate, out.up, out.down} {
-			optimisers[i].step(g, rate)
+			optimisers[i].step(g, rate*shareOfRate[i])
 		}
 		done := float64(c.steps+1) / float64(c.recipe.Steps)
 		each := time.Since(start) / time.Duration(c.steps+1)
@@ -257,6 +280,11 @@ func (c *course) train(ctx context.Context, progress Progress) error {
 	}
 	return nil
 }
+
+// shareOfRate is what gate, up and down take of the learning rate. The gates are
+// solved for, not learned (see startUnits): Adam moves every coordinate alike, and
+// at the full rate it opens them for ordinary rows again.
+var shareOfRate = [3]float64{0.002, 0.02, 1}
 
 // rate warms up for ten steps and falls to a tenth along a cosine.
 func (c *course) rate() float64 {

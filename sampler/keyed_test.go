@@ -51,7 +51,7 @@ func TestLexicon(t *testing.T) {
 	if lex.twin([]int32{0}, 2) != true || lex.twin([]int32{0}, 27) != false {
 		t.Error("\"The\" and \" the\" are twins, \"The\" and \"Her\" are not")
 	}
-	for text, want := range map[string]kind{"": blank, " **": blank, "\n": blank, "1": other, "é": latin, " The": spaced, "日": other, " \"So": spaced} {
+	for text, want := range map[string]kind{"": blank, " **": blank, "\n": blank, "1": other, "é": lower, " The": capitalSpaced, "日": other, " \"So": capitalSpaced, "so": lower, " so": lowerSpaced} {
 		if got := kindOf(text); got != want {
 			t.Errorf("kind of %q is %d, want %d", text, got, want)
 		}

@@ -29,10 +29,12 @@ type opener struct {
 type kind uint8
 
 const (
-	blank  kind = iota // only white space, quotes, markdown, or a special token
-	other              // digits, symbols, bytes, a script that is not Latin
-	latin              // first letter is Latin
-	spaced             // the same, after a space
+	blank kind = iota // only white space, quotes, markdown, or a special token
+	other             // digits, symbols, bytes, a script that is not Latin
+	lower             // first letter is Latin, in lower case
+	capital
+	lowerSpaced // the same, after a space
+	capitalSpaced
 )
 
 // never are words that answer a question by themselves: choosing among them
@@ -115,13 +117,17 @@ func kindOf(token string) kind {
 		return blank
 	}
 	r, _ := utf8.DecodeRuneInString(text)
-	switch {
-	case !unicode.Is(unicode.Latin, r):
+	if !unicode.Is(unicode.Latin, r) {
 		return other
-	case token[0] == ' ':
-		return spaced
 	}
-	return latin
+	k := lower
+	if unicode.IsUpper(r) {
+		k = capital
+	}
+	if token[0] == ' ' {
+		k += lowerSpaced - lower
+	}
+	return k
 }
 
 // Lead is what may stand before an answer's first word: white space, quotes and
@@ -130,7 +136,4 @@ const Lead = " \t\r\n\"'`*_#>~-“”‘’«»"
 
 // Latin tells whether the token begins a word in Latin script, the one that
 // eligible words are in.
-func (l *Lexicon) Latin(id int32) bool {
-	k := l.kind(id)
-	return k == latin || k == spaced
-}
+func (l *Lexicon) Latin(id int32) bool { return l.kind(id) >= lower }

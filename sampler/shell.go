@@ -40,7 +40,8 @@ func (sh Shell) fromLogits(dst []int32, scratch []entry, logits []float32, d dis
 }
 
 // collect walks the sorted tokens of at least Floor. When their mass does not
-// reach T the nucleus goes on below the floor, and nothing is left to collect.
+// reach T the nucleus goes on below the floor, and nothing is left to collect. A
+// candidate has the top token's form: script, leading space and capital.
 func (sh Shell) collect(dst []int32, sorted []entry, lex *Lexicon) []int32 {
 	if len(sorted) == 0 {
 		return dst

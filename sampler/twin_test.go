@@ -136,7 +136,7 @@ func TestExpNeg(t *testing.T) {
 func obviousCandidates(sh Shell, p []float64, lex *Lexicon) []int32 {
 	ids := ranked(p)
 	form := lex.kind(ids[0])
-	if form != latin && form != spaced {
+	if form < lower {
 		return nil
 	}
 	var out []int32
