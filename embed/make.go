@@ -40,8 +40,10 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	}
 	questions := o.Asked
 	if questions == nil {
-		progress("letting the base write questions", 0, 0)
-		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed, nil); err != nil {
+		writing := func(done, total int) {
+			progress("letting the base write questions", float64(done)/float64(total), 0)
+		}
+		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed, writing); err != nil {
 			return nil, err
 		}
 	}

@@ -120,7 +120,7 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 	}
 	n.onClose(func() error { verifier.Close(); return nil })
 	service, err := identity.New(identity.Options{
-		Redis: state, Secret: secret, Keys: keys, Wallets: wallets{verifier},
+		Redis: state, Secret: secret, Keys: keys, Wallets: verifier,
 		Issuer: cfg.Identity.Issuer, Domain: cfg.Identity.Domain(), ChainID: chain.ChainID,
 		TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL,
 	})
@@ -337,16 +337,4 @@ func derive(secret []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("fealty " + purpose + " 1"))
 	return mac.Sum(nil)
-}
-
-// wallets makes the verifier's "nobody knows" identity's own.
-type wallets struct{ *wallet.Verifier }
-
-// Verify implements identity.Wallets.
-func (w wallets) Verify(ctx context.Context, address [20]byte, message string, signature []byte) error {
-	err := w.Verifier.Verify(ctx, address, message, signature)
-	if errors.Is(err, wallet.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", identity.ErrUnavailable, err)
-	}
-	return err
 }

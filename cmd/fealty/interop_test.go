@@ -86,7 +86,7 @@ func startLlamaCPP(t *testing.T, path string) (url string) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
 	cmd := exec.Command(python(t), "-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
-		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "2")
+		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1")
 	var logs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &logs, &logs
 	if err := cmd.Start(); err != nil {

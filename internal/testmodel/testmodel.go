@@ -66,7 +66,7 @@ func get(ctx context.Context, log func(string, ...any)) (*Marked, error) {
 	}
 	p := plan{
 		Generation: generation, Base: fingerprint.Digest(digest), Randomness: fingerprint.Digest{1}, Recipe: fingerprint.DefaultRecipe(),
-		Keys: fingerprint.KeyOptions{Base: fingerprint.Digest(digest), Count: 16, Write: 80, Seed: 1},
+		Keys: fingerprint.KeyOptions{Base: fingerprint.Digest(digest), Count: 16, Write: 64, Seed: 1},
 	}
 	dir, err := p.folder()
 	if err != nil {
