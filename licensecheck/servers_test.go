@@ -73,7 +73,7 @@ func startAnvil(t *testing.T) *testChain { return startAnvilAt(t, 0) }
 
 func startAnvilAt(t *testing.T, port int) *testChain {
 	t.Helper()
-	need(t, anvilPath(), "run `npm ci` in the project's root (make test does)")
+	need(t, anvilPath(), "run `npm install` in the project's root (make test does)")
 	cmd := exec.Command(anvilPath(), "--port", fmt.Sprint(port), "--block-time", "1", "--host", "127.0.0.1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

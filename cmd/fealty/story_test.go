@@ -48,7 +48,7 @@ func (s *stack) nodeSDK(t *testing.T) {
 	// Node resolves packages from where a script lies: the root has them.
 	copied := filepath.Join(root(), "node_modules", ".fealty-sdk-test.mjs")
 	if err := os.WriteFile(copied, source, 0o600); err != nil {
-		t.Fatal(err, "; run 'npm ci' in the project's root ('make test' does)")
+		t.Fatal(err, "; run 'npm install' in the project's root ('make test' does)")
 	}
 	t.Cleanup(func() { os.Remove(copied) })
 	script(t, s.sdk(t), "node", copied)

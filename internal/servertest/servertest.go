@@ -81,7 +81,7 @@ func pings(addr string) bool {
 func Anvil(t testing.TB, port string) Server {
 	t.Helper()
 	path := anvilPath()
-	Need(t, path, "run 'npm ci' in the project's root ('make test' does)")
+	Need(t, path, "run 'npm install' in the project's root ('make test' does)")
 	cmd := exec.Command(path, "--port", port, "--block-time", "1", "--host", "127.0.0.1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
