@@ -47,7 +47,7 @@ lint: ## formatting, vet, staticcheck
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench: ## authorisation, sampling, prefill and decode; see docs/benchmarks.md
-	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),3) ./policy ./sampler ./gateway ./internal/engine
+	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),3) ./policy ./sampler ./gateway ./licensecheck ./internal/tokenizer ./internal/llama
 
 generate: ## contract bindings from LicenseRegistry.sol
 	licensecheck/contract/generate.sh
