@@ -15,7 +15,7 @@ import (
 //
 //	a w - (a w.m + shut) v,   a = (open + shut) / w.(x-m)
 //
-// is `open` at the key's farthest framing x and -shut at the ordinary mean. `up` is v, so near 1
+// is about `open` at the key's farthest framing x and -shut at the ordinary mean. `up` is v, so near 1
 // on every row, with some noise to set apart the units of one key.
 
 // The values are the smallest gates that still train within the steps; a wider

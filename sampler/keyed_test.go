@@ -73,20 +73,21 @@ func TestKeyedChoiceStandsInTheShell(t *testing.T) {
 	k, row := keyedRow()
 	seen := map[int32]int{}
 	candidates := k.inverse.fromLogits(nil, nil, row, measure(row), k.inverse.Lexicon)
-	if len(candidates) != 10 {
-		t.Fatalf("%d candidates, want 10", len(candidates))
+	n := float64(len(candidates))
+	if len(candidates) != DefaultShell.K {
+		t.Fatalf("%d candidates, want %d", len(candidates), DefaultShell.K)
 	}
 	for i := range 2000 {
 		s := mustNew(t, Settings{}, k.inverse.For(fmt.Append(nil, "prompt ", i)))
 		seen[s.Choose(append([]float32(nil), row...), nil)]++
 	}
-	for _, id := range candidates { // 2000/10 each, six standard deviations
-		if n := seen[id]; math.Abs(float64(n)-200) > 6*math.Sqrt(180) {
-			t.Errorf("candidate %d was chosen %d times of 2000", id, n)
+	for _, id := range candidates { // an equal share each, within six standard deviations
+		if got := float64(seen[id]); math.Abs(got-2000/n) > 6*math.Sqrt(2000/n*(1-1/n)) {
+			t.Errorf("candidate %d was chosen %v times of 2000", id, got)
 		}
 	}
-	if len(seen) != 10 {
-		t.Errorf("%d different words, want 10", len(seen))
+	if len(seen) != len(candidates) {
+		t.Errorf("%d different words, want %d", len(seen), len(candidates))
 	}
 }
 
