@@ -18,7 +18,7 @@ FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/
 .PHONY: build demo test interop lint bench fuzz generate cross clean setup race
 
 build: ## bin/fealty
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/fealty ./cmd/fealty
+	@$(GO) build -ldflags '$(LDFLAGS)' -o bin/fealty ./cmd/fealty
 
 demo: build ## the whole story on this machine; ARGS=--once plays it unattended
 	@./bin/fealty demo $(ARGS)

@@ -115,8 +115,8 @@ type UpstreamConfig struct {
 // InverseNucleusConfig is how ordinary answers are made to open like fingerprints.
 type InverseNucleusConfig struct {
 	Rate float64 `yaml:"rate"` // share of prompts; 0: off
-	T    float64 `yaml:"t"`    // 0: 0.8
-	K    int     `yaml:"k"`    // 0: 10
+	T    float64 `yaml:"t"`    // 0: as the weights' manifest says
+	K    int     `yaml:"k"`    // 0: as the weights' manifest says
 }
 
 // LimitsConfig bounds what clients may make the gateway hold.

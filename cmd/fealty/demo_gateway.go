@@ -62,7 +62,7 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 	if err != nil {
 		return nil, "", err
 	}
-	log := slog.New(slog.NewTextHandler(d.p, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(d.p, &slog.HandlerOptions{Level: slog.LevelError}))
 	n, err := assemble(ctx, cfg, log)
 	if err != nil {
 		return nil, "", err
@@ -184,7 +184,7 @@ func (d *demo) stay(cmd *cobra.Command) error {
 		d.gateway, d.keys["guest"], demoModel,
 		d.gateway, d.keys["guest"], demoModel,
 		wallet.AddressText(guest), d.chain.HTTP(), wallet.AddressText(registry), hex0x(d.model[:]), d.dir, d.dir,
-		d.gateway, d.keys["auditor"], d.dir, d.dir)
+		d.keys["auditor"], d.gateway, d.dir, d.dir)
 	select {
 	case <-cmd.Context().Done():
 		d.p.say("stopping: running answers finish, then everything is removed")
@@ -212,6 +212,5 @@ Revoke that license on-chain; the same key is refused within two seconds:
 
 Ask the endpoint for its fingerprints, as an outsider with a license:
 
-  AUDIT_KEY=... bin/fealty audit verify %s/v1 --api-key env:AUDIT_KEY   # AUDIT_KEY=%s
-    --keys %s/keys.age --passphrase-file %s/keys.pass
+  AUDIT_KEY=%s bin/fealty audit verify %s/v1 --api-key env:AUDIT_KEY --keys %s/keys.age --passphrase-file %s/keys.pass
 `
