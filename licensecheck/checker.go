@@ -67,6 +67,9 @@ func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
 	}
 	c.known = newLane(chain.grants, o.Pending, o.Now, &c.stats)
 	c.unknown = newLane(chain.grants, o.Pending, o.Now, &c.stats)
+	for _, l := range []*lane{c.known, c.unknown} {
+		l.recall, l.keep = c.recall, func(k key, r record) { c.book.place(k, r) }
+	}
 	c.watcher = &watcher{
 		chain: chain, book: c.book, chainID: o.ChainID, url: o.WS, poll: o.PollHeads, now: o.Now, log: o.Log,
 		stats: &c.stats, changed: c.changed, renamed: c.renamed,
@@ -107,6 +110,12 @@ func (c *Checker) Check(ctx context.Context, model, subject [32]byte) (policy.Gr
 		return fresh.grant, nil
 	}
 	return c.stale(k, err)
+}
+
+// recall finds a record that decides alone.
+func (c *Checker) recall(k key) (record, bool) {
+	r, confirmed, found := c.book.find(k)
+	return r, found && c.decides(&r, confirmed, c.options.Now())
 }
 
 // decides reports whether the record needs nobody's word: it is young enough for what it says.

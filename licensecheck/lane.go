@@ -19,6 +19,12 @@ type lane struct {
 	now   func() time.Time
 	stats *counters
 
+	// recall finds what was read since the asker looked last, and keep stores what was
+	// read before its call is forgotten: between them a grant is read once, not once
+	// more by whoever comes at that moment.
+	recall func(key) (record, bool)
+	keep   func(key, record)
+
 	mu      sync.Mutex
 	calls   map[key]*call // waiting or under way
 	queue   []key         // waiting
@@ -68,6 +74,9 @@ func (l *lane) join(k key) (*call, error) {
 	if c, ok := l.calls[k]; ok {
 		return c, nil
 	}
+	if r, ok := l.recall(k); ok {
+		return answered(r), nil
+	}
 	switch {
 	case l.closed:
 		return nil, errClosed
@@ -84,6 +93,13 @@ func (l *lane) join(k key) (*call, error) {
 		l.done.Go(l.run)
 	}
 	return c, nil
+}
+
+// answered is a call that is over.
+func answered(r record) *call {
+	c := &call{done: make(chan struct{}), record: r}
+	close(c.done)
+	return c
 }
 
 // run answers until nobody waits.
@@ -126,6 +142,7 @@ func (l *lane) answer(keys []key, records []record, err error) {
 		c := l.calls[k]
 		if c.err = err; err == nil {
 			c.record = records[i]
+			l.keep(k, c.record)
 		}
 		delete(l.calls, k)
 		close(c.done)
