@@ -131,7 +131,7 @@ func parseSubject(flag, text string) ([32]byte, error) {
 func secretFlag(flag, text string) (string, error) {
 	secret, err := gateway.ParseSecret(text)
 	if err != nil {
-		return "", usagef("%s: %v", flag, err)
+		return "", usagef("%s: a URL or key may be a secret and does not belong on a command line; write env:NAME or file:PATH", flag)
 	}
 	value, err := secret.Resolve()
 	if err != nil {
