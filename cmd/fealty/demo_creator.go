@@ -123,7 +123,13 @@ func (d *demo) commitAndDraw(ctx context.Context) error {
 
 func (d *demo) train(ctx context.Context) error {
 	recipe := fingerprint.DefaultRecipe()
-	model, report, err := fingerprint.Train(ctx, d.base, d.set.Draw(*d.set.Randomness), d.material, recipe, d.progress())
+	drawn := d.set.Draw(*d.set.Randomness)
+	model, report, err := fingerprint.Train(ctx, d.base, drawn, d.material, recipe, d.progress())
+	if err == nil && report.Matched < fingerprints-1 {
+		// The words stay as they were drawn; only the training starts elsewhere.
+		recipe.Seed++
+		model, report, err = fingerprint.Train(ctx, d.base, drawn, d.material, recipe, d.progress())
+	}
 	if err != nil {
 		return err
 	}
