@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -68,18 +69,8 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 		return nil, "", err
 	}
 	n.serveOn(l)
-	d.onClose(func() error {
-		err := n.Shutdown()
-		return orFirst(err, n.Close())
-	})
+	d.onClose(func() error { return errors.Join(n.Shutdown(), n.Close()) })
 	return n, origin, nil
-}
-
-func orFirst(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // config is what configs/serve.yaml would say. Secrets are in files, as there.
