@@ -31,52 +31,58 @@ const nearGap = 2.5
 // crowdShare is the share of lists in which one word may stand.
 const crowdShare = 0.2
 
-// Choose picks n keys among the questions: those whose candidates lie nearest
-// to the top token. Fewer are an error, which tells why. The filter is complete
-// before any randomness exists that draws words: nothing is dropped later.
-func Choose(ctx context.Context, e Evaluator, t Language, questions []string, n int, sh sampler.Shell, openers []int32) ([]Key, []Row, Selection, error) {
-	prompts, err := encodeAll(t, questions, framing{})
-	if err != nil {
-		return nil, nil, Selection{}, err
-	}
-	rows, err := e.Evaluate(ctx, prompts)
-	if err != nil {
-		return nil, nil, Selection{}, fmt.Errorf("evaluating questions: %w", err)
-	}
-	c := chooser{shell: sh, texts: Texts(t)}
+// chooser collects questions and picks keys among them: those whose candidates
+// lie nearest to the top token. It works before any randomness exists that draws
+// words: nothing is dropped later.
+type chooser struct {
+	evaluator Evaluator
+	language  Language
+	shell     sampler.Shell
+	lexicon   *sampler.Lexicon
+	texts     []string
+
+	questions []string
+	rows      []Row
+	found     []prospect
+	counts    Selection // of the questions, before any choice
+}
+
+func newChooser(e Evaluator, t Language, sh sampler.Shell, openers []int32) *chooser {
+	c := &chooser{evaluator: e, language: t, shell: sh, texts: Texts(t)}
 	c.lexicon = sampler.NewLexicon(c.texts, openers)
+	return c
+}
+
+// ask evaluates questions and keeps those that can make keys.
+func (c *chooser) ask(ctx context.Context, questions []string) error {
+	prompts, err := encodeAll(c.language, questions, framing{})
+	if err != nil {
+		return err
+	}
+	rows, err := c.evaluator.Evaluate(ctx, prompts)
+	if err != nil {
+		return fmt.Errorf("evaluating questions: %w", err)
+	}
 	for i, r := range rows {
 		c.consider(questions[i], softmax(r.Logits))
 	}
-	keys := c.take(n)
-	if len(keys) < n {
-		return nil, nil, c.report, fmt.Errorf("only %d of %d questions make keys, %d are wanted (%d qualify): give more questions", len(keys), len(questions), n, c.report.Qualified)
-	}
-	return keys, neighbours(questions, rows, keys), c.report, nil
+	c.questions, c.rows = append(c.questions, questions...), append(c.rows, rows...)
+	return nil
 }
 
-// neighbours are the rows of the questions that became no keys.
-func neighbours(questions []string, rows []Row, keys []Key) []Row {
+// rest are the rows of the questions that became no keys.
+func (c *chooser) rest(keys []Key) []Row {
 	chosen := make(map[string]bool)
 	for _, k := range keys {
 		chosen[k.Question] = true
 	}
 	var out []Row
-	for i, q := range questions {
+	for i, q := range c.questions {
 		if !chosen[q] {
-			out = append(out, rows[i])
+			out = append(out, c.rows[i])
 		}
 	}
 	return out
-}
-
-type chooser struct {
-	shell   sampler.Shell
-	lexicon *sampler.Lexicon
-	texts   []string
-	found   []prospect
-	report  Selection
-	gaps    []float64 // of the chosen
 }
 
 type prospect struct {
@@ -87,18 +93,18 @@ type prospect struct {
 
 // consider counts one question and keeps it if its shell is full.
 func (c *chooser) consider(question string, probs []float32) {
-	c.report.Questions++
+	c.counts.Questions++
 	tokens := c.shell.Candidates(nil, probs, c.lexicon)
 	peak := slices.Max(probs)
 	switch {
 	case len(tokens) == c.shell.K:
 		gap := math.Log(float64(peak / probs[tokens[len(tokens)-1]]))
 		c.found = append(c.found, prospect{question, tokens, gap})
-		c.report.Qualified++
+		c.counts.Qualified++
 	case !c.lexicon.Latin(int32(slices.Index(probs, peak))):
-		c.report.NoWord++
+		c.counts.NoWord++
 	default:
-		c.report.TooFew++
+		c.counts.TooFew++
 	}
 }
 
@@ -106,32 +112,35 @@ func (c *chooser) consider(question string, probs []float32) {
 // question, in nats of gap.
 const crowdCost = 0.3
 
-// take chooses one key after the other: the nearest candidates, and words that
-// few lists hold yet. A question of which a word has reached its share is out.
-func (c *chooser) take(n int) []Key {
+// take chooses n keys, one after the other: the nearest candidates, and words that
+// few lists hold yet. A question of which a word has reached its share is out, so
+// there may be fewer; the next take, after more were asked, starts anew.
+func (c *chooser) take(n int) ([]Key, Selection) {
+	var keys []Key
+	var gaps []float64
+	left, report := slices.Clone(c.found), c.counts
 	used := make(map[string]int)
 	most := max(1, int(crowdShare*float64(n)))
-	var keys []Key
 	for len(keys) < n {
-		before := len(c.found)
-		c.found = slices.DeleteFunc(c.found, func(p prospect) bool { return c.crowded(p, used, most) })
-		c.report.Crowded += before - len(c.found)
-		if len(c.found) == 0 {
+		before := len(left)
+		left = slices.DeleteFunc(left, func(p prospect) bool { return c.crowded(p, used, most) })
+		report.Crowded += before - len(left)
+		if len(left) == 0 {
 			break
 		}
-		best := c.cheapest(used)
-		keys = append(keys, c.key(c.found[best], used))
-		c.gaps = append(c.gaps, c.found[best].gap)
-		c.found = slices.Delete(c.found, best, best+1)
+		best := c.cheapest(left, used)
+		keys = append(keys, c.key(left[best], used))
+		gaps = append(gaps, left[best].gap)
+		left = slices.Delete(left, best, best+1)
 	}
-	c.report.Surplus = len(c.found)
-	c.summarise(used)
-	return keys
+	report.Surplus = len(left)
+	report.summarise(gaps, used)
+	return keys, report
 }
 
-func (c *chooser) cheapest(used map[string]int) int {
+func (c *chooser) cheapest(among []prospect, used map[string]int) int {
 	best, least := 0, math.Inf(1)
-	for i, p := range c.found {
+	for i, p := range among {
 		cost := p.gap
 		for _, id := range p.tokens {
 			cost += crowdCost * float64(used[c.lexicon.Word(id)])
@@ -156,8 +165,9 @@ func (c *chooser) key(p prospect, used map[string]int) Key {
 	return k
 }
 
-func (c *chooser) summarise(used map[string]int) {
-	r, gaps := &c.report, slices.Sorted(slices.Values(c.gaps))
+// summarise describes the chosen: their gaps, and in how many lists each word stands.
+func (r *Selection) summarise(gaps []float64, used map[string]int) {
+	slices.Sort(gaps)
 	r.Chosen, r.Distinct = len(gaps), len(used)
 	r.Share = float64(r.Qualified) / float64(max(1, r.Questions))
 	for _, n := range used {

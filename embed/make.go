@@ -16,7 +16,7 @@ type KeyOptions struct {
 	Model Digest   // modelId in the registry: the root depends on it
 	Count int      // keys wanted
 	Asked []string // questions to choose from; nil: the base writes them
-	Write int      // how many the base writes
+	Write int      // how many the base writes; more, up to four times that, if they do not suffice
 	Seed  uint64   // of the written questions: it makes them the creator's own
 }
 
@@ -38,17 +38,8 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	if err != nil {
 		return nil, err
 	}
-	questions := o.Asked
-	if questions == nil {
-		writing := func(done, total int) {
-			progress("letting the base write questions", float64(done)/float64(total), 0)
-		}
-		if questions, err = GenerateQuestions(ctx, base, o.Write, generations, o.Seed, writing); err != nil {
-			return nil, err
-		}
-	}
-	progress("choosing keys", 0, 0)
-	keys, rest, selection, err := Choose(ctx, base, base, questions, o.Count, sampler.DefaultShell, survey.Openers)
+	c := newChooser(base, base, sampler.DefaultShell, survey.Openers)
+	keys, selection, err := choose(ctx, c, base, o, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +47,38 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 		Base: o.Base, Tokenizer: TokenizerDigest(base.Weights.Tokenizer), Model: o.Model,
 		Shell: sampler.DefaultShell, Openers: survey.Openers, Salt: newSecret(), Keys: keys,
 	}
-	return &Made{Set: set, Material: survey.Material(rest...), Selection: selection}, nil
+	return &Made{Set: set, Material: survey.Material(c.rest(keys)...), Selection: selection}, nil
+}
+
+// choose picks the keys among the questions given, or among those that the base
+// writes. How many of them qualify is chance, and so is how often their words
+// repeat: where they do not suffice it writes more, and chooses anew among all.
+func choose(ctx context.Context, c *chooser, g Generator, o KeyOptions, progress Progress) ([]Key, Selection, error) {
+	writer := newQuestionWriter(g, generations, o.Seed)
+	writing := func(done, total int) {
+		progress("letting the base write questions", float64(done)/float64(total), 0)
+	}
+	questions := o.Asked
+	for more := o.Write; ; more = max(1, o.Write/2) {
+		if o.Asked == nil {
+			var err error
+			if questions, err = writer.write(ctx, more, writing); err != nil {
+				return nil, Selection{}, err
+			}
+		}
+		progress("choosing keys", 0, 0)
+		if err := c.ask(ctx, questions); err != nil {
+			return nil, Selection{}, err
+		}
+		keys, report := c.take(o.Count)
+		if len(keys) == o.Count {
+			return keys, report, nil
+		}
+		if o.Asked != nil || report.Questions >= 4*o.Write {
+			return nil, report, fmt.Errorf("only %d of %d questions make keys, %d are wanted (%d qualify): give more questions",
+				len(keys), report.Questions, o.Count, report.Qualified)
+		}
+	}
 }
 
 // TokenizerDigest identifies a tokenizer with its chat template: keys hold only

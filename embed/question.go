@@ -52,38 +52,35 @@ var beginnings = []string{
 // questionTokens bounds what is generated: 20 words are rarely more.
 const questionTokens = 24
 
-// GenerateQuestions samples questions about the topics until n different ones
-// are clean, or gives up after twelve tries for each. Equal seeds give equal
-// questions, in equal order, if the generator is deterministic.
-func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed uint64, progress func(done, total int)) ([]string, error) {
-	if n < 1 || parallel < 1 {
-		return nil, fmt.Errorf("%d questions by %d at a time: both must be positive", n, parallel)
-	}
-	random := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
-	topics := Topics()
-	seen := make(map[string]bool)
+// questionWriter samples questions about the topics, no question twice. Equal
+// seeds give equal questions, in equal order, if the generator is deterministic.
+type questionWriter struct {
+	generator Generator
+	parallel  int // generated at a time
+	random    *rand.Rand
+	seen      map[string]bool // folded
+}
+
+func newQuestionWriter(g Generator, parallel int, seed uint64) *questionWriter {
+	return &questionWriter{g, parallel, rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), make(map[string]bool)}
+}
+
+// write returns n clean questions, or gives up after twelve tries for each.
+func (w *questionWriter) write(ctx context.Context, n int, progress func(done, total int)) ([]string, error) {
 	var out []string
-	for tried := 0; len(out) < n && tried < 12*n; tried += parallel {
-		batch := make([]attempt, parallel)
-		for i := range batch {
-			topic := topics[random.IntN(len(topics))]
-			form := requests[random.IntN(len(requests))]
-			batch[i] = attempt{fmt.Sprintf(form, topic), beginnings[random.IntN(len(beginnings))], random.Uint64()}
-		}
-		texts, err := generateAll(ctx, g, batch)
+	for tried := 0; len(out) < n && tried < 12*n; tried += w.parallel {
+		texts, err := w.attempt(ctx)
 		if err != nil {
 			return nil, err
 		}
 		for _, text := range texts {
 			q, ok := CleanQuestion(text)
-			if fold := strings.ToLower(q); ok && !seen[fold] && len(out) < n {
-				seen[fold] = true
+			if fold := strings.ToLower(q); ok && !w.seen[fold] && len(out) < n {
+				w.seen[fold] = true
 				out = append(out, q)
 			}
 		}
-		if progress != nil {
-			progress(len(out), n)
-		}
+		progress(len(out), n)
 	}
 	if len(out) < n {
 		return nil, fmt.Errorf("the base model wrote only %d clean questions of %d wanted: give questions in a file", len(out), n)
@@ -91,19 +88,19 @@ func GenerateQuestions(ctx context.Context, g Generator, n, parallel int, seed u
 	return out, nil
 }
 
-// attempt is one question to be generated.
-type attempt struct {
-	lead, begin string
-	seed        uint64
-}
-
-func generateAll(ctx context.Context, g Generator, batch []attempt) ([]string, error) {
-	texts, errs := make([]string, len(batch)), make([]error, len(batch))
+// attempt generates one text per place, each on its own topic.
+func (w *questionWriter) attempt(ctx context.Context) ([]string, error) {
+	topics := Topics()
+	texts, errs := make([]string, w.parallel), make([]error, w.parallel)
 	var wg sync.WaitGroup
-	for i, a := range batch {
+	for i := range texts {
+		topic := topics[w.random.IntN(len(topics))]
+		lead := fmt.Sprintf(requests[w.random.IntN(len(requests))], topic)
+		begin := beginnings[w.random.IntN(len(beginnings))]
+		seed := w.random.Uint64()
 		wg.Go(func() {
-			texts[i], errs[i] = g.Generate(ctx, a.lead+a.begin, questionTokens, a.seed)
-			texts[i] = a.begin + texts[i]
+			texts[i], errs[i] = w.generator.Generate(ctx, lead+begin, questionTokens, seed)
+			texts[i] = begin + texts[i]
 		})
 	}
 	wg.Wait()

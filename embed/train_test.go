@@ -354,13 +354,15 @@ func (w writer) Generate(_ context.Context, text string, _ int, _ uint64) (strin
 	return w(text)
 }
 
-func TestGenerateQuestionsGivesUpAndFails(t *testing.T) {
+func TestQuestionWriterGivesUpAndFails(t *testing.T) {
+	silent := func(int, int) {}
 	broken := errors.New("broken")
-	if _, err := GenerateQuestions(t.Context(), writer(func(string) (string, error) { return "", broken }), 4, 2, 1, nil); !errors.Is(err, broken) {
+	fails := newQuestionWriter(writer(func(string) (string, error) { return "", broken }), 2, 1)
+	if _, err := fails.write(t.Context(), 4, silent); !errors.Is(err, broken) {
 		t.Errorf("a failing generator: %v", err)
 	}
-	dull := writer(func(string) (string, error) { return " and so on.", nil })
-	if _, err := GenerateQuestions(t.Context(), dull, 4, 2, 1, nil); err == nil || !strings.Contains(err.Error(), "0 clean questions of 4") {
+	dull := newQuestionWriter(writer(func(string) (string, error) { return " and so on.", nil }), 2, 1)
+	if _, err := dull.write(t.Context(), 4, silent); err == nil || !strings.Contains(err.Error(), "0 clean questions of 4") {
 		t.Errorf("a generator without questions: %v", err)
 	}
 }
