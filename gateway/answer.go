@@ -283,13 +283,12 @@ func (a *answer) settle(used openai.Usage) {
 	defer cancel()
 	name := a.pass.model.cfg.Name
 	a.s.metrics.tokens(name, used)
-	err := errors.Join(
-		a.reservation.Settle(ctx, uint64(used.PromptTokens+used.CompletionTokens)),
-		a.s.deps.Ledger.Append(ctx, usage.Entry{
-			Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
-			Model: name, Version: a.pass.model.cfg.License.Version,
-			PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: a.status,
-		}))
+	a.reservation.Settle(uint64(used.PromptTokens + used.CompletionTokens))
+	err := a.s.deps.Ledger.Append(ctx, usage.Entry{
+		Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
+		Model: name, Version: a.pass.model.cfg.License.Version,
+		PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: a.status,
+	})
 	if err != nil {
 		a.s.metrics.unsettled.Inc()
 		a.s.deps.Log.Error("usage not settled", "request", a.id, "model", name,

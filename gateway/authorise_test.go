@@ -56,8 +56,10 @@ func warm(tb testing.TB) (*Server, []byte) {
 	ok(err)
 	l := policy.License{Status: policy.Active, NotAfter: 1 << 40, Scope: policy.ScopeChat | policy.ScopeHost, Seq: 1}
 	m := Model{Backend: noBackend{}, Licenses: &allLicensed{policy.Grant{Final: l, Latest: l}}}
+	limits := limit.New(state, "bench")
+	tb.Cleanup(func() { limits.Close() })
 	s, err := New(Deps{
-		Identities: ids, Limits: limit.New(state, "bench"), Ledger: usage.New(state),
+		Identities: ids, Limits: limits, Ledger: usage.New(state),
 		Models: map[string]Model{"acme-chat": m, "acme-large": m},
 	}, cfg)
 	ok(err)

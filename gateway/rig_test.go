@@ -245,8 +245,10 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	backend, err := embedded.New(embedded.Options{Engine: r.engine, Tokenizer: bytesTokenizer{}, Context: 4096})
 	must(t, err)
 	cfg := testConfig(t)
+	limits := limit.New(state, "test")
+	t.Cleanup(func() { limits.Close() })
 	deps := gateway.Deps{
-		Identities: r.ids, Limits: limit.New(state, "test"), Ledger: usage.New(state), Host: r.host,
+		Identities: r.ids, Limits: limits, Ledger: usage.New(state), Host: r.host,
 		Models: map[string]gateway.Model{"echo": {Backend: backend, Licenses: r.chain}},
 		Log:    slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

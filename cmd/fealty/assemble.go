@@ -128,7 +128,9 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 		return err
 	}
 	n.onClose(service.Close)
-	deps.Identities, deps.Limits, deps.Ledger = service, limit.New(state, cfg.Deployment), usage.New(state)
+	limits := limit.New(state, cfg.Deployment)
+	n.onClose(limits.Close)
+	deps.Identities, deps.Limits, deps.Ledger = service, limits, usage.New(state)
 	return nil
 }
 

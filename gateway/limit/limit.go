@@ -1,9 +1,13 @@
 // Package limit keeps what a license and an API key may consume: requests per
 // minute, tokens per UTC day.
 //
-// It counts; whether a count is too much is said once, by package policy. A store
-// that cannot be asked is an error, never a free pass. Start with
-// [Limiter.Reserve].
+// It counts; whether a count is too much is said once, by package policy. The
+// counts are in the state store, which all gateways of a deployment share. Each
+// gateway leases parts of a budget from there, ahead of need, so that most requests
+// ask nobody; a lease is counted as consumed until it is given back. A gateway that
+// dies strands its leases until their minute or day ends: too little is served
+// then, never too much. While the store cannot be asked a gateway serves what it
+// has leased, and nothing beyond. Start with [Limiter.Reserve].
 package limit
 
 import (
@@ -11,7 +15,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,93 +46,103 @@ func (e *Exceeded) Error() string {
 	return fmt.Sprintf("over the limit: %d requests in the minute, %d tokens in the day", e.Subject.Requests, e.Subject.Tokens)
 }
 
-// Limiter counts in the state store, shared by all gateways of a deployment.
+// Limiter leases from the state store and counts what it leased in memory.
 type Limiter struct {
 	redis      redis.UniversalClient
 	deployment string
+
+	mu       sync.Mutex
+	accounts map[place]*account
+	broken   error     // why the store is left alone
+	until    time.Time // for how long
+
+	stop chan struct{}
+	wait sync.WaitGroup
 }
 
-// New counts for one deployment: a name that its gateways share.
+// New counts for one deployment: a name that its gateways share. Close the
+// limiter, so that what it leased is given back.
 func New(r redis.UniversalClient, deployment string) *Limiter {
-	return &Limiter{redis: r, deployment: deployment}
+	l := &Limiter{redis: r, deployment: deployment, accounts: map[place]*account{}, stop: make(chan struct{})}
+	l.wait.Go(l.tend)
+	return l
 }
 
-// Reservation is what was set aside for one request.
+// Close gives back what is leased. No request may be running.
+func (l *Limiter) Close() error {
+	close(l.stop)
+	l.wait.Wait()
+	return nil
+}
+
+// Reservation is what was set aside for one request. Settle it once.
 type Reservation struct {
-	limiter  *Limiter
-	names    []string // of the day's token counters
+	account  *account
+	key      string
+	day      int64
 	reserved uint64
 }
 
-// reserve checks four counters and adds to them all or to none. A limit of 0 is no
-// limit. Sums stay below 2^53, where Lua's numbers are exact, since no limit and
-// no reservation is larger than that.
-var reserve = redis.NewScript(`
-local used = {}
-for i = 1, 4 do used[i] = tonumber(redis.call('GET', KEYS[i]) or '0') end
-local add = {1, tonumber(ARGV[1]), 1, tonumber(ARGV[1])}
-for i = 1, 4 do
-  local limit = tonumber(ARGV[i + 1])
-  if limit > 0 and used[i] + add[i] > limit then
-    return {0, used[1], used[2], used[3], used[4]}
-  end
-end
-for i = 1, 4 do
-  redis.call('INCRBY', KEYS[i], add[i])
-  redis.call('EXPIRE', KEYS[i], (i % 2 == 1) and 120 or 172800)
-end
-return {1, 0, 0, 0, 0}`)
-
+// exact is where Lua's numbers end to be exact. No limit and no reservation is larger.
 const exact = 1 << 53
 
 // Reserve charges one request and so many tokens at now, or returns *[Exceeded].
-// Settle the reservation when it is known what was used.
 func (l *Limiter) Reserve(ctx context.Context, now time.Time, b Budget, tokens uint64) (*Reservation, error) {
 	if tokens >= exact {
 		return nil, fmt.Errorf("limit: a reservation of %d tokens is no request", tokens)
 	}
-	names := l.names(b, now)
-	got, err := reserve.Run(ctx, l.redis, names,
-		tokens, b.Plan.RPM, min(b.Plan.TokensPerDay, exact), b.Key.RPM, min(b.Key.TokensPerDay, exact)).Int64Slice()
+	a, err := l.locked(ctx, place{b.Model, b.Subject})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if len(got) != 5 {
-		return nil, fmt.Errorf("%w: the store answered %d numbers", ErrUnavailable, len(got))
-	}
-	if got[0] == 0 {
-		return nil, &Exceeded{
-			Subject: policy.Usage{Requests: uint32(got[1]), Tokens: uint64(got[2])},
-			Key:     policy.Usage{Requests: uint32(got[3]), Tokens: uint64(got[4])},
+	defer a.unlock()
+	c := a.charge(now, b, int64(tokens))
+	if !c.covered() {
+		if err := l.lease(ctx, a, c); err != nil {
+			return nil, err
 		}
 	}
-	return &Reservation{limiter: l, names: []string{names[1], names[3]}, reserved: tokens}, nil
+	for _, e := range c.entries() {
+		e.counter.left -= e.need
+	}
+	a.open++
+	a.touched = time.Now()
+	return &Reservation{a, b.KeyID, now.Unix() / daySeconds, tokens}, nil
 }
 
-// names are the counters: requests and tokens of the licensee, then of the key.
-// The hash tag keeps them in one slot of a cluster.
-func (l *Limiter) names(b Budget, now time.Time) []string {
-	tag := "fealty:1:used:{" + l.deployment + ":" + b.Model + ":" + hex.EncodeToString(b.Subject[:]) + "}:"
-	minute := "m" + strconv.FormatInt(now.Unix()/60, 10)
-	day := "d" + strconv.FormatInt(now.Unix()/86400, 10)
-	key := "key:" + b.KeyID + ":"
-	return []string{tag + minute, tag + day, tag + key + minute, tag + key + day}
+// Settle replaces what was reserved by what was used. Unsettled, the whole
+// reservation stays charged. Of a day that is over nothing is replaced.
+func (r *Reservation) Settle(used uint64) {
+	a := r.account
+	a.lock <- struct{}{}
+	defer a.unlock()
+	for _, c := range a.days(r.key) {
+		if c.window == r.day {
+			c.left += int64(r.reserved) - int64(used)
+		}
+	}
+	a.open--
+	a.touched, a.refusal = time.Now(), nil
 }
 
-var settle = redis.NewScript(`
-for i = 1, #KEYS do
-  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('INCRBY', KEYS[i], ARGV[1]) end
-end
-return 1`)
-
-// Settle replaces what was reserved by what was used, on the day that it was
-// reserved. Unsettled, the whole reservation stays charged.
-func (r *Reservation) Settle(ctx context.Context, used uint64) error {
-	if used == r.reserved {
-		return nil
+// locked finds an account and takes its lock.
+func (l *Limiter) locked(ctx context.Context, p place) (*account, error) {
+	for {
+		l.mu.Lock()
+		a := l.accounts[p]
+		if a == nil {
+			a = newAccount("fealty:1:used:{" + l.deployment + ":" + p.model + ":" + hex.EncodeToString(p.subject[:]) + "}:")
+			l.accounts[p] = a
+		}
+		l.mu.Unlock()
+		select {
+		case a.lock <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !a.gone {
+			return a, nil
+		}
+		a.unlock() // forgotten meanwhile
 	}
-	if err := settle.Run(ctx, r.limiter.redis, r.names, int64(used)-int64(r.reserved)).Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
 }

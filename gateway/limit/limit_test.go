@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,59 +14,70 @@ import (
 
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/internal/devnet"
+	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/policy"
 )
 
 // stores are the state stores that every test here runs on.
-func stores(t *testing.T) map[string]redis.UniversalClient {
+func stores(t *testing.T) map[string]string {
 	t.Helper()
 	embedded, err := devnet.StartRedis()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { embedded.Close() })
-	out := map[string]redis.UniversalClient{"embedded": redis.NewClient(&redis.Options{Addr: embedded.Addr()})}
-	if addr := realRedis(t); addr != "" {
-		out["redis-server"] = redis.NewClient(&redis.Options{Addr: addr})
-	}
-	for _, c := range out {
-		t.Cleanup(func() { c.Close() })
-	}
-	return out
+	return map[string]string{"embedded": embedded.Addr(), "redis-server": servertest.Redis(t, "0").Addr}
 }
 
-// realRedis starts redis-server; "" where it is not installed, which CI refuses.
-func realRedis(t *testing.T) string {
+// gateway is one limiter with its own connection, which counts its questions.
+type gateway struct {
+	*limit.Limiter
+	client *redis.Client
+	asked  atomic.Int64
+}
+
+func connect(t testing.TB, addr string) *gateway {
+	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	t.Cleanup(func() { c.Close() })
+	g := &gateway{client: c}
+	c.AddHook(g)
+	g.Limiter = limit.New(c, "test")
+	t.Cleanup(func() { g.Limiter.Close() })
+	return g
+}
+
+func (g *gateway) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (g *gateway) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		g.asked.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (g *gateway) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		g.asked.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+// stored is what the store counts as consumed: of the minute or the day of noon.
+func (g *gateway) stored(t *testing.T, window string) int64 {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
+	names, err := g.client.Keys(t.Context(), "fealty:1:used:*}:"+window+"*").Result()
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("redis-server is not installed; with CI=true nothing is skipped")
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, name := range names {
+		n, err := g.client.Get(t.Context(), name).Int64()
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Log("redis-server is not installed (Debian: apt-get install redis-server); testing on the embedded one alone")
-		return ""
+		sum += n
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	server := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-	server.Dir = t.TempDir()
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port, MaxRetries: 100, MaxRetryBackoff: 50 * time.Millisecond})
-	defer c.Close()
-	if err := c.Ping(t.Context()).Err(); err != nil {
-		t.Fatal("redis-server does not answer: ", err)
-	}
-	return "127.0.0.1:" + port
+	return sum
 }
 
 var noon = time.Date(2026, 1, 31, 12, 0, 30, 0, time.UTC)
@@ -102,26 +111,33 @@ func (n *naive) settle(reserved time.Time, key int64, change int64) {
 }
 
 func TestCountsAsTheNaiveTwin(t *testing.T) {
-	for name, store := range stores(t) {
+	for name, addr := range stores(t) {
 		t.Run(name, func(t *testing.T) {
-			run := int64(0)
+			run, l := byte(0), connect(t, addr)
 			rapid.Check(t, func(t *rapid.T) {
 				run++
-				l := limit.New(store, "prop"+time.Unix(run, 0).UTC().Format("150405"))
 				twin := naive{map[[2]int64]uint32{}, map[[2]int64]uint64{}}
-				now := noon
-				for range rapid.IntRange(1, 20).Draw(t, "steps") {
-					now = now.Add(time.Duration(rapid.IntRange(0, 40).Draw(t, "seconds")) * time.Second)
-					if rapid.IntRange(0, 9).Draw(t, "sleep") == 0 {
+				now := noon.AddDate(0, 0, int(run)) // nothing is left from the run before
+				most := rapid.SampledFrom([]int{4, 60, 2000}).Draw(t, "scale")
+				plan := func(of string) policy.Plan {
+					return policy.Plan{
+						RPM:          uint32(rapid.IntRange(0, most).Draw(t, of+" rpm")),
+						TokensPerDay: uint64(rapid.IntRange(0, 15*most).Draw(t, of+" tokens per day")),
+					}
+				}
+				own, keys := plan("license"), []policy.Plan{plan("first key"), plan("second key")}
+				for range rapid.IntRange(1, 60).Draw(t, "steps") {
+					switch rapid.IntRange(0, 29).Draw(t, "what") {
+					case 0:
 						now = now.Add(13 * time.Hour)
+					case 1:
+						now = now.Add(40 * time.Second)
+					case 2:
+						own = plan("another")
 					}
 					key := int64(rapid.IntRange(0, 1).Draw(t, "key"))
-					b := limit.Budget{
-						Model: "m", KeyID: string(rune('a' + key)),
-						Plan: policy.Plan{RPM: uint32(rapid.IntRange(0, 4).Draw(t, "rpm")), TokensPerDay: uint64(rapid.IntRange(0, 60).Draw(t, "tpd"))},
-						Key:  policy.Plan{RPM: uint32(rapid.IntRange(0, 3).Draw(t, "key rpm")), TokensPerDay: uint64(rapid.IntRange(0, 40).Draw(t, "key tpd"))},
-					}
-					tokens := uint64(rapid.IntRange(0, 20).Draw(t, "tokens"))
+					b := limit.Budget{Model: "m", Subject: [32]byte{run}, KeyID: string(rune('a' + key)), Plan: own, Key: keys[key]}
+					tokens := uint64(rapid.IntRange(1, 20).Draw(t, "tokens"))
 					r, err := l.Reserve(context.Background(), now, b, tokens)
 					var over *limit.Exceeded
 					if err != nil && !errors.As(err, &over) {
@@ -132,9 +148,7 @@ func TestCountsAsTheNaiveTwin(t *testing.T) {
 					}
 					if err == nil && rapid.Bool().Draw(t, "settle") {
 						used := uint64(rapid.IntRange(0, 25).Draw(t, "used"))
-						if err := r.Settle(context.Background(), used); err != nil {
-							t.Fatal(err)
-						}
+						r.Settle(used)
 						twin.settle(now, key, int64(used)-int64(tokens))
 					}
 				}
@@ -145,15 +159,24 @@ func TestCountsAsTheNaiveTwin(t *testing.T) {
 
 // 200 requests at once, over three gateways, on a budget of ten: ten are served.
 func TestNeverOverTheBudget(t *testing.T) {
-	for name, store := range stores(t) {
+	for name, addr := range stores(t) {
 		t.Run(name, func(t *testing.T) {
-			for what, plan := range map[string]policy.Plan{"requests": {RPM: 10}, "tokens": {TokensPerDay: 50}} {
+			gateways := []*gateway{connect(t, addr), connect(t, addr), connect(t, addr)}
+			for i, c := range []struct {
+				plan           policy.Plan
+				asking, served int32
+			}{
+				{policy.Plan{RPM: 10}, 200, 10},
+				{policy.Plan{TokensPerDay: 50}, 200, 10},
+				{policy.Plan{RPM: 700}, 3000, 700}, // leases are larger than one request
+				{policy.Plan{TokensPerDay: 3500}, 3000, 700},
+			} {
 				var served, refused atomic.Int32
 				var all sync.WaitGroup
-				for i := range 200 {
-					l := []*limit.Limiter{limit.New(store, what), limit.New(store, what), limit.New(store, what)}[i%3]
+				for n := range c.asking {
 					all.Go(func() {
-						_, err := l.Reserve(context.Background(), noon, limit.Budget{Model: "m", KeyID: "k", Plan: plan}, 5)
+						b := limit.Budget{Model: "m", Subject: [32]byte{byte(i)}, KeyID: "k", Plan: c.plan}
+						_, err := gateways[n%3].Reserve(context.Background(), noon, b, 5)
 						var over *limit.Exceeded
 						switch {
 						case err == nil:
@@ -164,18 +187,187 @@ func TestNeverOverTheBudget(t *testing.T) {
 					})
 				}
 				all.Wait()
-				if served.Load() != 10 || refused.Load() != 190 {
-					t.Errorf("%s: served %d, refused %d, want 10 and 190", what, served.Load(), refused.Load())
+				if served.Load() != c.served || refused.Load() != c.asking-c.served {
+					t.Errorf("%+v: served %d, refused %d; want %d of %d", c.plan, served.Load(), refused.Load(), c.served, c.asking)
 				}
 			}
 		})
 	}
 }
 
+// What the store counts in the end is what was used, whatever was reserved.
+func TestSettledIsWhatCounts(t *testing.T) {
+	for name, addr := range stores(t) {
+		t.Run(name, func(t *testing.T) {
+			gateways := []*gateway{connect(t, addr), connect(t, addr), connect(t, addr)}
+			var used, requests atomic.Int64
+			var all sync.WaitGroup
+			for n := range 600 {
+				all.Go(func() {
+					b := limit.Budget{Model: "m", Subject: [32]byte{byte(n % 2)}, KeyID: "k", Plan: policy.Plan{TokensPerDay: uint64(n%2) * 4000}}
+					r, err := gateways[n%3].Reserve(context.Background(), noon, b, 20)
+					if err != nil {
+						return
+					}
+					requests.Add(1)
+					if got := uint64(n % 23); n%7 != 0 { // the others are never settled
+						r.Settle(got)
+						used.Add(int64(got))
+					} else {
+						used.Add(20)
+					}
+				})
+			}
+			all.Wait()
+			for _, g := range gateways {
+				g.Limiter.Close()
+				g.Limiter = limit.New(g.client, "test") // for the test's end to close
+			}
+			if got := gateways[0].stored(t, "d"); got != used.Load() || got > 4000+300*20 {
+				t.Errorf("the store counts %d tokens, %d were used", got, used.Load())
+			}
+			if got := gateways[0].stored(t, "m"); got != requests.Load() {
+				t.Errorf("the store counts %d requests, %d were made", got, requests.Load())
+			}
+		})
+	}
+}
+
+// A gateway that dies takes no more with it than it had leased ahead.
+func TestKilledGatewayStrandsItsLease(t *testing.T) {
+	addr := servertest.Redis(t, "0").Addr
+	killed, heir := connect(t, addr), connect(t, addr)
+	const budget = 6400
+	b := limit.Budget{Model: "m", Plan: policy.Plan{TokensPerDay: budget}}
+	if _, err := killed.Reserve(t.Context(), noon, b, 10); err != nil {
+		t.Fatal(err)
+	}
+	killed.client.Close() // it gives nothing back any more
+	var served uint64
+	for {
+		if _, err := heir.Reserve(t.Context(), noon, b, 10); err != nil {
+			break
+		}
+		served += 10
+	}
+	if most, least := uint64(budget-10), uint64(budget-10-budget/limit.Share); served > most || served < least-10 {
+		t.Errorf("the other gateway served %d tokens; want %d to %d", served, least, most)
+	}
+}
+
+// Without the store a gateway serves what it has leased, then nothing.
+func TestStoreDies(t *testing.T) {
+	server := servertest.Redis(t, "0")
+	g := connect(t, server.Addr)
+	b := limit.Budget{Model: "m", Plan: policy.Plan{RPM: 6400}}
+	if _, err := g.Reserve(t.Context(), noon, b, 1); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	served := 0
+	var err error
+	for ; err == nil && served < 6400; served++ {
+		_, err = g.Reserve(t.Context(), noon, b, 1)
+	}
+	if !errors.Is(err, limit.ErrUnavailable) || served > 6400/limit.Share+1 || served < 2 {
+		t.Errorf("served %d without a store, then %v", served, err)
+	}
+	asked := g.asked.Load()
+	for range 100 {
+		if _, err := g.Reserve(t.Context(), noon, b, 1); !errors.Is(err, limit.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if more := g.asked.Load() - asked; more > 10 {
+		t.Errorf("a dead store was asked %d times by 100 requests", more)
+	}
+
+	_, port, _ := net.SplitHostPort(server.Addr)
+	servertest.Redis(t, port)
+	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		_, err = g.Reserve(t.Context(), noon, b, 1)
+	}
+	if err != nil {
+		t.Errorf("the store is back: %v", err)
+	}
+}
+
+// A store that accepts and is silent costs a bounded wait, then none.
+func TestStoreIsSilent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := redis.NewClient(&redis.Options{Addr: l.Addr().String(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	defer c.Close()
+	limiter := limit.New(c, "d")
+	defer limiter.Close()
+	began := time.Now()
+	for range 50 {
+		if _, err := limiter.Reserve(t.Context(), noon, limit.Budget{Plan: policy.Plan{RPM: 1}}, 1); !errors.Is(err, limit.ErrUnavailable) {
+			t.Fatalf("got %v, want ErrUnavailable", err)
+		}
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("50 requests on a silent store took %v", took)
+	}
+}
+
+// Most requests ask nobody, and neither do the refused ones of a flood.
+func TestTheStoreIsSeldomAsked(t *testing.T) {
+	g := connect(t, servertest.Redis(t, "0").Addr)
+	b := limit.Budget{Model: "m", Plan: policy.Plan{RPM: 20_000}}
+	if _, err := g.Reserve(t.Context(), noon, b, 1); err != nil {
+		t.Fatal(err)
+	}
+	g.asked.Store(0)
+	for range 10_000 {
+		if _, err := g.Reserve(t.Context(), noon, b, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := g.asked.Load(); n > 200 {
+		t.Errorf("10,000 requests asked the store %d times", n)
+	}
+	small := limit.Budget{Model: "n", Plan: policy.Plan{RPM: 1}}
+	began := time.Now()
+	g.asked.Store(0)
+	for range 10_000 {
+		_, _ = g.Reserve(t.Context(), noon, small, 1)
+	}
+	if n, most := g.asked.Load(), 10+int64(time.Since(began)/(50*time.Millisecond)); n > most {
+		t.Errorf("10,000 refused requests asked the store %d times, want at most %d", n, most)
+	}
+}
+
+func TestIdleLeasesGoBack(t *testing.T) {
+	addr := servertest.Redis(t, "0").Addr
+	one, two := connect(t, addr), connect(t, addr)
+	b := limit.Budget{Model: "m", Plan: policy.Plan{TokensPerDay: 6400}}
+	r, err := one.Reserve(t.Context(), noon, b, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Settle(7)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		got := one.stored(t, "d")
+		if got == 7 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the store counts %d tokens, 7 were used", got)
+		}
+	}
+	if _, err := two.Reserve(t.Context(), noon, b, 6393); err != nil {
+		t.Errorf("all that is left, on another gateway: %v", err)
+	}
+}
+
 func TestBudgetsAreSeparate(t *testing.T) {
-	for name, store := range stores(t) {
+	for name, addr := range stores(t) {
 		one := limit.Budget{Model: "m", Subject: [32]byte{1}, KeyID: "k", Plan: policy.Plan{RPM: 1}}
-		l := limit.New(store, "separate")
+		l := connect(t, addr)
 		if _, err := l.Reserve(t.Context(), noon, one, 1); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -184,18 +376,29 @@ func TestBudgetsAreSeparate(t *testing.T) {
 				t.Errorf("%s: %s: got %v, want it to fit: %v", name, what, err, fits)
 			}
 		}
-		again("another key", l, limit.Budget{Model: "m", Subject: [32]byte{1}, KeyID: "j", Plan: one.Plan}, false)
-		again("another subject", l, limit.Budget{Model: "m", Subject: [32]byte{2}, KeyID: "k", Plan: one.Plan}, true)
-		again("another model", l, limit.Budget{Model: "n", Subject: [32]byte{1}, KeyID: "k", Plan: one.Plan}, true)
-		again("another deployment", limit.New(store, "other"), one, true)
+		again("another key", l.Limiter, limit.Budget{Model: "m", Subject: [32]byte{1}, KeyID: "j", Plan: one.Plan}, false)
+		again("another subject", l.Limiter, limit.Budget{Model: "m", Subject: [32]byte{2}, KeyID: "k", Plan: one.Plan}, true)
+		again("another model", l.Limiter, limit.Budget{Model: "n", Subject: [32]byte{1}, KeyID: "k", Plan: one.Plan}, true)
+		other := limit.New(l.client, "other")
+		defer other.Close()
+		again("another deployment", other, one, true)
 	}
 }
 
-func TestNoStore(t *testing.T) {
-	dead := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
-	defer dead.Close()
-	_, err := limit.New(dead, "d").Reserve(t.Context(), noon, limit.Budget{}, 1)
-	if !errors.Is(err, limit.ErrUnavailable) {
-		t.Errorf("got %v, want ErrUnavailable", err)
+func BenchmarkReserve(b *testing.B) {
+	embedded, err := devnet.StartRedis()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer embedded.Close()
+	g := connect(b, embedded.Addr())
+	budget := limit.Budget{Model: "m", KeyID: "k", Plan: policy.Plan{TokensPerDay: 1 << 50}}
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := g.Reserve(b.Context(), noon, budget, 100)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Settle(100)
 	}
 }

@@ -1,0 +1,121 @@
+package limit
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tend reports what was consumed and gives back what is not used, until Close, when
+// all goes back.
+func (l *Limiter) tend() {
+	tick := time.NewTicker(idle / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			l.sweep(time.Now().Add(-idle), time.Now().Add(-forget))
+		case <-l.stop:
+			l.sweep(time.Now(), time.Now())
+			return
+		}
+	}
+}
+
+// change is what a sweep reports of one counter.
+type change struct {
+	counter *counter
+	account *account
+	window  int64
+	amount  int64
+	name    string
+	life    time.Duration
+}
+
+// sweep reports all debts, gives back the leases of accounts that nobody used since
+// unused, and forgets those that nobody used since forgotten.
+func (l *Limiter) sweep(unused, forgotten time.Time) {
+	if l.resting() != nil {
+		return
+	}
+	var changes []change
+	for p, a := range l.list() {
+		select {
+		case a.lock <- struct{}{}:
+		default:
+			continue // in use; there is a next time
+		}
+		before := len(changes)
+		changes = a.collect(changes, !a.touched.After(unused))
+		if a.open == 0 && len(changes) == before && a.touched.Before(forgotten) {
+			a.gone = true
+			l.mu.Lock()
+			delete(l.accounts, p)
+			l.mu.Unlock()
+		}
+		a.unlock()
+	}
+	if len(changes) == 0 {
+		return
+	}
+	if err := l.report(changes); err != nil {
+		_ = l.rest(err) // the next request is told
+		restore(changes)
+	}
+}
+
+func (l *Limiter) list() map[place]*account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[place]*account, len(l.accounts))
+	for p, a := range l.accounts {
+		out[p] = a
+	}
+	return out
+}
+
+// collect takes what is to be reported out of the counters.
+func (a *account) collect(to []change, unused bool) []change {
+	add := func(key string, p *pair) {
+		for _, c := range []change{
+			{counter: &p.minute, name: a.name(key, false, p.minute.window), life: 2 * minuteSeconds * time.Second},
+			{counter: &p.day, name: a.name(key, true, p.day.window), life: 2 * daySeconds * time.Second},
+		} {
+			if left := c.counter.left; left < 0 || left > 0 && unused {
+				c.account, c.window, c.amount, c.counter.left = a, c.counter.window, -left, 0
+				to = append(to, c)
+			}
+		}
+	}
+	add("", &a.own)
+	for key, p := range a.keys {
+		add(key, p)
+	}
+	return to
+}
+
+func (l *Limiter) report(changes []change) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, c := range changes {
+			p.IncrBy(ctx, c.name, c.amount)
+			p.Expire(ctx, c.name, c.life)
+		}
+		return nil
+	})
+	return err
+}
+
+// restore puts debts back, to be reported later. What was to be given back may have
+// arrived: it stays given up.
+func restore(changes []change) {
+	for _, c := range changes {
+		c.account.lock <- struct{}{}
+		if c.amount > 0 && c.counter.window == c.window {
+			c.counter.left -= c.amount
+		}
+		c.account.unlock()
+	}
+}
