@@ -3,6 +3,7 @@ package contract
 import (
 	"math/big"
 	"strconv"
+	"testing"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
@@ -33,19 +34,24 @@ var typed = apitypes.Types{
 
 func (w *world) sign(key *wallet.Key, kind string, message apitypes.TypedDataMessage) []byte {
 	w.t.Helper()
+	return signTyped(w.t, w.registry, key, kind, message)
+}
+
+func signTyped(t testing.TB, registry common.Address, key *wallet.Key, kind string, message apitypes.TypedDataMessage) []byte {
+	t.Helper()
 	digest, _, err := apitypes.TypedDataAndHash(apitypes.TypedData{
 		Types: typed, PrimaryType: kind, Message: message,
 		Domain: apitypes.TypedDataDomain{
 			Name: "fealty LicenseRegistry", Version: "1",
-			ChainId: math.NewHexOrDecimal256(chainID.Int64()), VerifyingContract: w.registry.Hex(),
+			ChainId: math.NewHexOrDecimal256(chainID.Int64()), VerifyingContract: registry.Hex(),
 		},
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	sig, err := key.SignDigest([32]byte(digest))
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	sig[64] += 27
 	return sig

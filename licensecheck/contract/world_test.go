@@ -44,15 +44,15 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t}
 	alloc := types.GenesisAlloc{}
-	for _, who := range []**wallet.Key{&w.creator, &w.issuer, &w.buyer, &w.stranger} {
-		key, err := wallet.Generate()
-		if err != nil {
-			t.Fatal(err)
-		}
-		*who = key
-		alloc[key.Address()] = types.Account{Balance: new(big.Int).Mul(ether, big.NewInt(100))}
+	for i, who := range []**wallet.Key{&w.creator, &w.issuer, &w.buyer, &w.stranger} {
+		*who = people[i]
+		alloc[people[i].Address()] = types.Account{Balance: new(big.Int).Mul(ether, big.NewInt(100))}
 	}
-	w.chain = simulated.NewBackend(alloc, func(_ *node.Config, c *ethconfig.Config) { c.DatabaseCache = 16 })
+	w.chain = simulated.NewBackend(alloc, func(_ *node.Config, c *ethconfig.Config) {
+		forks := *c.Genesis.Config
+		forks.BogotaTime = nil // stay at the forks that mainnet has: the next one prices storage anew
+		c.Genesis.Config, c.DatabaseCache = &forks, 16
+	})
 	t.Cleanup(func() { w.chain.Close() })
 	w.client = w.chain.Client()
 	w.registry = w.deploy(LicenseRegistryMetaData.Bin, bindings.PackConstructor(drawDelay))
@@ -103,6 +103,12 @@ func (w *world) sendTo(who *wallet.Key, to *common.Address, data []byte, value *
 	if err != nil || receipt.Status != types.ReceiptStatusSuccessful {
 		w.t.Fatalf("receipt %+v, %v", receipt, err)
 	}
+	covered.function(data)
+	for _, log := range receipt.Logs {
+		if log.Address == w.registry {
+			eventText(log)
+		}
+	}
 	return receipt
 }
 
@@ -120,6 +126,7 @@ func (w *world) refusedPaying(who *wallet.Key, data []byte, value *big.Int, name
 		w.t.Errorf("got %v (%v), want %s", refused, err, name)
 		return
 	}
+	covered.failure(name)
 	if refused.Text == "" || refused.Text == refused.Name {
 		w.t.Errorf("%s has no words", name)
 	}
@@ -154,6 +161,7 @@ func ask[T any](w *world, data []byte, unpack func([]byte) (T, error)) T {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	covered.function(data)
 	value, err := unpack(answer)
 	if err != nil {
 		w.t.Fatal(err)
