@@ -172,6 +172,9 @@ func (x *exchange) showUsage() error {
 	if to.Before(from) || to.Sub(from) >= usage.MaxDays*24*time.Hour {
 		return openai.Invalid("from", "from and to must cover 1 to %d days.", usage.MaxDays)
 	}
+	if err := x.s.deps.Ledger.Flush(x.ctx); err != nil { // what the caller just used is to be in it
+		return stateUnavailable(err)
+	}
 	totals, err := x.s.deps.Ledger.Totals(x.ctx, c.Subject, from, to)
 	if err != nil {
 		return stateUnavailable(err)

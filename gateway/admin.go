@@ -17,20 +17,19 @@ import (
 // counters is what /metrics shows. Labels come from fixed sets: codes, and the
 // models of the config.
 type counters struct {
-	set       *metrics.Set
-	panics    *metrics.Counter
-	unsettled *metrics.Counter
-	first     *metrics.Histogram
+	set    *metrics.Set
+	panics *metrics.Counter
+	first  *metrics.Histogram
 }
 
 func newCounters(s *Server) *counters {
 	set := metrics.NewSet()
 	set.NewGauge("fealty_answers_running", func() float64 { return float64(len(s.slots)) })
+	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.deps.Ledger.Waiting()) })
 	return &counters{
-		set:       set,
-		panics:    set.NewCounter("fealty_panics_total"),
-		unsettled: set.NewCounter("fealty_usage_unsettled_total"),
-		first:     set.NewHistogram("fealty_first_byte_seconds"),
+		set:    set,
+		panics: set.NewCounter("fealty_panics_total"),
+		first:  set.NewHistogram("fealty_first_byte_seconds"),
 	}
 }
 

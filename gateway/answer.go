@@ -15,10 +15,6 @@ import (
 	"github.com/fealty/fealty/policy"
 )
 
-// settleTime bounds the accounting after an answer, which its client does not
-// wait for and cannot cancel.
-const settleTime = 2 * time.Second
-
 // answer is one request being answered, from its admission to its settlement.
 type answer struct {
 	s           *Server
@@ -26,11 +22,12 @@ type answer struct {
 	pass        pass
 	scope       policy.Scope
 	began       time.Time
-	reservation *limit.Reservation
-	backend     Answer // nil until the backend has accepted
-	seen        bool   // the client was sent a first byte
-	handed      bool   // a stream is ended by fasthttp closing it
-	status      string // for the ledger; "" while a stream runs
+	reservation *limit.Reservation // nil until the budget is charged
+	record      *usage.Record      // nil until the ledger has it
+	backend     Answer             // nil until the backend has accepted
+	seen        bool               // the client was sent a first byte
+	handed      bool               // a stream is ended by fasthttp closing it
+	status      string             // for the ledger; "" while a stream runs
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -118,6 +115,12 @@ func (a *answer) start(call Call) (err error) {
 	tokens := estimate(call.Request.PromptBytes, call.MaxTokens)
 	if a.reservation, err = a.s.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
 		return err
+	}
+	if a.record, err = a.s.deps.Ledger.Begin(usage.Entry{
+		Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
+		Model: a.pass.model.cfg.Name, Version: a.pass.model.cfg.License.Version,
+	}); err != nil {
+		return stateUnavailable(err)
 	}
 	a.backend, err = a.pass.model.Backend.Generate(a.ctx, call)
 	return err
@@ -225,6 +228,8 @@ func (s *stream) advance() {
 	case err != nil:
 		s.fail(s.why(err))
 	default:
+		used := s.backend.Usage()
+		s.record.Progress(used.PromptTokens, used.CompletionTokens)
 		if s.rest = part; !s.seen {
 			s.seen = true
 			s.s.metrics.firstByte(time.Since(s.began))
@@ -276,23 +281,12 @@ func (a *answer) end() {
 }
 
 func (a *answer) settle(used openai.Usage) {
-	if a.reservation == nil {
-		return // refused before anything was charged
+	if a.reservation != nil {
+		a.reservation.Settle(uint64(used.PromptTokens + used.CompletionTokens))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
-	defer cancel()
-	name := a.pass.model.cfg.Name
-	a.s.metrics.tokens(name, used)
-	a.reservation.Settle(uint64(used.PromptTokens + used.CompletionTokens))
-	err := a.s.deps.Ledger.Append(ctx, usage.Entry{
-		Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
-		Model: name, Version: a.pass.model.cfg.License.Version,
-		PromptTokens: used.PromptTokens, CompletionTokens: used.CompletionTokens, Status: a.status,
-	})
-	if err != nil {
-		a.s.metrics.unsettled.Inc()
-		a.s.deps.Log.Error("usage not settled", "request", a.id, "model", name,
-			"prompt", used.PromptTokens, "completion", used.CompletionTokens, "cause", err)
+	if a.record != nil {
+		a.record.End(a.status, used.PromptTokens, used.CompletionTokens)
+		a.s.metrics.tokens(a.pass.model.cfg.Name, used)
 	}
 }
 

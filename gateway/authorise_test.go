@@ -58,8 +58,10 @@ func warm(tb testing.TB) (*Server, []byte) {
 	m := Model{Backend: noBackend{}, Licenses: &allLicensed{policy.Grant{Final: l, Latest: l}}}
 	limits := limit.New(state, "bench")
 	tb.Cleanup(func() { limits.Close() })
+	ledger := usage.New(state, nil)
+	tb.Cleanup(func() { ledger.Close() })
 	s, err := New(Deps{
-		Identities: ids, Limits: limits, Ledger: usage.New(state),
+		Identities: ids, Limits: limits, Ledger: ledger,
 		Models: map[string]Model{"acme-chat": m, "acme-large": m},
 	}, cfg)
 	ok(err)

@@ -49,7 +49,9 @@ type Limits interface {
 
 // Ledger records what was used; *usage.Ledger.
 type Ledger interface {
-	Append(ctx context.Context, e usage.Entry) error
+	Begin(e usage.Entry) (*usage.Record, error)
+	Flush(ctx context.Context) error
+	Waiting() int
 	Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]usage.Total, error)
 }
 

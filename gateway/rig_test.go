@@ -176,6 +176,7 @@ type rig struct {
 	url     string // without /v1
 	admin   string
 	redis   *devnet.Redis
+	ledger  *usage.Ledger
 	ids     *identity.Service
 	chain   *grants
 	engine  *echoEngine
@@ -247,8 +248,11 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	cfg := testConfig(t)
 	limits := limit.New(state, "test")
 	t.Cleanup(func() { limits.Close() })
+	ledger := usage.New(state, nil)
+	t.Cleanup(func() { ledger.Close() })
+	r.ledger = ledger
 	deps := gateway.Deps{
-		Identities: r.ids, Limits: limits, Ledger: usage.New(state), Host: r.host,
+		Identities: r.ids, Limits: limits, Ledger: ledger, Host: r.host,
 		Models: map[string]gateway.Model{"echo": {Backend: backend, Licenses: r.chain}},
 		Log:    slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -130,7 +130,9 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 	n.onClose(service.Close)
 	limits := limit.New(state, cfg.Deployment)
 	n.onClose(limits.Close)
-	deps.Identities, deps.Limits, deps.Ledger = service, limits, usage.New(state)
+	ledger := usage.New(state, n.log)
+	n.onClose(ledger.Close)
+	deps.Identities, deps.Limits, deps.Ledger = service, limits, ledger
 	return nil
 }
 

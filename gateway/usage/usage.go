@@ -1,7 +1,10 @@
 // Package usage is the ledger: who used which model, how much, with what end.
 //
-// It only appends. It holds no prompt, no answer and no credential. Start with
-// [Ledger.Append].
+// It only appends. It holds no prompt, no answer and no credential. Entries are
+// gathered for some milliseconds and written together, each exactly once; no request
+// waits for that. What a running answer has used so far is written every second, so
+// that a gateway that dies loses no more: another one ends its records, with the
+// status [Lost]. Start with [Ledger.Begin].
 package usage
 
 import (
@@ -22,6 +25,9 @@ var ErrUnavailable = errors.New("the usage ledger cannot be reached")
 
 // MaxDays bounds what one question may cover.
 const MaxDays = 92
+
+// Lost is the status of an answer whose gateway died.
+const Lost = "gateway_lost"
 
 // Entry is one request that ran, whether or not it ended well.
 type Entry struct {
@@ -46,14 +52,10 @@ type Total struct {
 	CompletionTokens int64  `json:"completion_tokens"`
 }
 
-// Ledger keeps a Redis stream per day, and sums per licensee and day.
-type Ledger struct{ redis redis.UniversalClient }
-
-// New keeps the ledger in the state store.
-func New(r redis.UniversalClient) *Ledger { return &Ledger{redis: r} }
-
 const (
-	namespace = "fealty:1:usage:"
+	// The tag keeps the ledger in one slot of a cluster: what belongs together is
+	// written at once or not at all.
+	namespace = "fealty:1:{usage}:"
 	dayLayout = "2006-01-02"
 )
 
@@ -61,27 +63,7 @@ func sumsName(subject [32]byte, day string) string {
 	return namespace + "sum:" + hex.EncodeToString(subject[:]) + ":" + day
 }
 
-// Append writes one entry.
-func (l *Ledger) Append(ctx context.Context, e Entry) error {
-	day := e.Time.UTC().Format(dayLayout)
-	sums := sumsName(e.Subject, day)
-	field := e.KeyID + " " + e.Model + " "
-	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.XAdd(ctx, &redis.XAddArgs{Stream: namespace + "log:" + day, Values: []any{
-			"at", e.Time.UTC().Format(time.RFC3339Nano), "request", e.Request,
-			"subject", hex.EncodeToString(e.Subject[:]), "key", e.KeyID, "model", e.Model, "version", e.Version,
-			"prompt", e.PromptTokens, "completion", e.CompletionTokens, "status", e.Status,
-		}})
-		p.HIncrBy(ctx, sums, field+"requests", 1)
-		p.HIncrBy(ctx, sums, field+"prompt", int64(e.PromptTokens))
-		p.HIncrBy(ctx, sums, field+"completion", int64(e.CompletionTokens))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return nil
-}
+func logName(day string) string { return namespace + "log:" + day }
 
 // Totals sums what the subject used from one UTC day to another, both included,
 // by day, model and key.
@@ -150,7 +132,7 @@ func sums(day string, hash map[string]string) ([]Total, error) {
 
 // Entries calls each with the entries of one UTC day, oldest first.
 func (l *Ledger) Entries(ctx context.Context, day time.Time, each func(Entry) error) error {
-	name := namespace + "log:" + day.UTC().Format(dayLayout)
+	name := logName(day.UTC().Format(dayLayout))
 	for start := "-"; ; {
 		page, err := l.redis.XRangeN(ctx, name, start, "+", 500).Result()
 		if err != nil {

@@ -1,9 +1,17 @@
 package usage_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,7 +19,37 @@ import (
 
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/devnet"
+	"github.com/fealty/fealty/internal/servertest"
 )
+
+const childStore = "FEALTY_TEST_USAGE_STORE"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(childStore); addr != "" {
+		dyingGateway(addr)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func connect(t testing.TB, addr string) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ran writes an entry as a request does that begins and ends.
+func ran(t testing.TB, l *usage.Ledger, e usage.Entry) {
+	t.Helper()
+	begun := e
+	begun.Status, begun.PromptTokens, begun.CompletionTokens = "", 0, 0
+	r, err := l.Begin(begun)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Progress(e.PromptTokens, e.CompletionTokens/2)
+	r.End(e.Status, e.PromptTokens, e.CompletionTokens)
+}
 
 func TestLedger(t *testing.T) {
 	store, err := devnet.StartRedis()
@@ -19,9 +57,8 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	client := redis.NewClient(&redis.Options{Addr: store.Addr()})
-	defer client.Close()
-	l := usage.New(client)
+	l := usage.New(connect(t, store.Addr()), nil)
+	defer l.Close()
 
 	day := time.Date(2026, 1, 31, 23, 59, 59, 5, time.UTC)
 	me, other := [32]byte{1}, [32]byte{2}
@@ -33,9 +70,10 @@ func TestLedger(t *testing.T) {
 	}
 	next := usage.Entry{Time: day.Add(time.Second), Request: "req_5", Subject: me, KeyID: "k2", Model: "b", CompletionTokens: 7, Status: "ok"}
 	for _, e := range append(entries, next) {
-		if err := l.Append(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
+		ran(t, l, e)
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	got, err := l.Totals(t.Context(), me, day, day.Add(48*time.Hour))
 	want := []usage.Total{
@@ -55,12 +93,247 @@ func TestLedger(t *testing.T) {
 		t.Error("a year at once was answered")
 	}
 	store.Close()
+	ran(t, l, next)
 	for what, err := range map[string]error{
-		"append": l.Append(context.Background(), next),
+		"flush":  l.Flush(context.Background()),
 		"totals": func() error { _, err := l.Totals(context.Background(), me, day, day); return err }(),
 	} {
 		if !errors.Is(err, usage.ErrUnavailable) {
 			t.Errorf("%s without a store: %v", what, err)
+		}
+	}
+}
+
+// deaf executes what it is asked, and loses every third answer.
+type deaf struct{ n atomic.Int64 }
+
+func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if strings.HasPrefix(cmd.Name(), "eval") && d.n.Add(1)%3 == 0 {
+			err = errors.New("the answer was lost")
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// sum is what the ledger holds: the log and the sums, which must agree.
+func sum(t testing.TB, l *usage.Ledger, subject [32]byte) usage.Total {
+	t.Helper()
+	totals, err := l.Totals(t.Context(), subject, noon, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sums, log usage.Total
+	for _, x := range totals {
+		sums.Requests += x.Requests
+		sums.PromptTokens += x.PromptTokens
+		sums.CompletionTokens += x.CompletionTokens
+	}
+	if err := l.Entries(t.Context(), noon, func(e usage.Entry) error {
+		log.Requests++
+		log.PromptTokens += int64(e.PromptTokens)
+		log.CompletionTokens += int64(e.CompletionTokens)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if sums != log {
+		t.Errorf("the sums are %+v, the log holds %+v", sums, log)
+	}
+	return sums
+}
+
+// Answers that get lost write nothing twice, and nothing is left out.
+func TestEachRecordIsWrittenOnce(t *testing.T) {
+	addr := servertest.Redis(t, "0").Addr
+	client := connect(t, addr)
+	client.AddHook(&deaf{})
+	l := usage.New(client, nil)
+	defer l.Close()
+	const requests = 2000
+	var all sync.WaitGroup
+	for i := range requests {
+		all.Go(func() {
+			ran(t, l, usage.Entry{Time: noon, Request: "req_" + strconv.Itoa(i), Model: "m", PromptTokens: i, CompletionTokens: 2, Status: "ok"})
+			if i%10 == 0 {
+				_ = l.Flush(t.Context()) // some of them fail
+			}
+		})
+	}
+	all.Wait()
+	for l.Waiting() > 0 {
+		_ = l.Flush(t.Context())
+	}
+	if got, want := sum(t, l, [32]byte{}), (usage.Total{Requests: requests, PromptTokens: requests * (requests - 1) / 2, CompletionTokens: 2 * requests}); got != want {
+		t.Errorf("the ledger holds %+v, want %+v", got, want)
+	}
+}
+
+// dyingGateway runs in a process of its own: it streams a token every 5 ms to four
+// clients, and tells what they got.
+func dyingGateway(addr string) {
+	l := usage.New(redis.NewClient(&redis.Options{Addr: addr}), nil)
+	var open []*usage.Record
+	for i := range 4 {
+		r, err := l.Begin(usage.Entry{Time: noon, Request: fmt.Sprint("req_dying", i), Model: "m"})
+		if err != nil {
+			panic(err)
+		}
+		open = append(open, r)
+	}
+	for sent := 1; ; sent++ {
+		for _, r := range open {
+			r.Progress(10, sent)
+		}
+		fmt.Println(sent)
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// What a killed gateway's clients got is in the ledger, up to the last second of it,
+// once, however many gateways look.
+func TestKilledGateway(t *testing.T) {
+	addr := servertest.Redis(t, "0").Addr
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childStore+"="+addr)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if got, err = strconv.Atoi(lines.Text()); err != nil {
+			t.Fatal(err)
+		}
+		if got == 500 { // two seconds and more
+			_ = child.Process.Kill()
+		}
+	}
+	_ = child.Wait()
+
+	client := connect(t, addr)
+	seemsDead(t, client)
+	var heirs []*usage.Ledger
+	for range 3 {
+		heirs = append(heirs, usage.New(client, nil))
+	}
+	eventually(t, "the records of the dead gateway are ended", func() bool {
+		return client.SCard(t.Context(), "fealty:1:{usage}:gateways").Val() == 0
+	})
+	total := sum(t, heirs[0], [32]byte{})
+	if total.Requests != 4 || total.PromptTokens != 40 {
+		t.Errorf("the ledger holds %+v, want 4 requests of 10 tokens", total)
+	}
+	if n := total.CompletionTokens; n > int64(4*got) || n < int64(4*(got-250)) { // a second is 200 steps at most
+		t.Errorf("the ledger holds %d tokens, %d were sent", n, 4*got)
+	}
+	for _, l := range heirs {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// seemsDead is what time does to a gateway that gives no sign of life.
+func seemsDead(t testing.TB, c *redis.Client) {
+	t.Helper()
+	names, err := c.Keys(t.Context(), "fealty:1:{usage}:alive:*").Result()
+	if err != nil || len(names) == 0 {
+		t.Fatalf("nobody gave a sign of life: %v", err)
+	}
+	if err := c.Del(t.Context(), names...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventually(t testing.TB, what string, held func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !held(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 10 s: " + what)
+		}
+	}
+}
+
+// A gateway that only seemed dead does not write again what was ended for it.
+func TestSeemedDead(t *testing.T) {
+	client := connect(t, servertest.Redis(t, "0").Addr)
+	l := usage.New(client, nil)
+	defer l.Close()
+	r, err := l.Begin(usage.Entry{Time: noon, Request: "req_long", Model: "m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Progress(10, 5)
+	eventually(t, "the running request is known", func() bool {
+		return len(client.Keys(t.Context(), "fealty:1:{usage}:open:*").Val()) == 1
+	})
+	seemsDead(t, client)
+	heir := usage.New(client, nil)
+	defer heir.Close()
+	eventually(t, "the record is ended", func() bool { return sum(t, l, [32]byte{}).Requests == 1 })
+	r.End("ok", 10, 9)
+	ran(t, l, usage.Entry{Time: noon, Request: "req_next", Model: "m", PromptTokens: 1, Status: "ok"})
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := sum(t, l, [32]byte{}), (usage.Total{Requests: 2, PromptTokens: 11, CompletionTokens: 5}); got != want {
+		t.Errorf("the ledger holds %+v, want %+v", got, want)
+	}
+}
+
+// While the store is away records wait, so many and no more; then all are written.
+func TestRecordsWait(t *testing.T) {
+	server := servertest.Redis(t, "0")
+	client := connect(t, server.Addr)
+	l := usage.New(client, nil)
+	defer l.Close()
+	server.Kill()
+	held := 0
+	for {
+		r, err := l.Begin(usage.Entry{Time: noon, Request: "req_" + strconv.Itoa(held), Model: "m"})
+		if err != nil {
+			if !errors.Is(err, usage.ErrUnavailable) {
+				t.Errorf("got %v, want ErrUnavailable", err)
+			}
+			break
+		}
+		r.End("ok", 1, 1)
+		if held++; held > 100_000 {
+			t.Fatal("records wait without end")
+		}
+	}
+	_, port, _ := strings.Cut(server.Addr, ":")
+	servertest.Redis(t, port)
+	eventually(t, "all records are written", func() bool { _ = l.Flush(t.Context()); return l.Waiting() == 0 })
+	if got := sum(t, l, [32]byte{}); got.Requests != int64(held) {
+		t.Errorf("the ledger holds %d requests, want %d", got.Requests, held)
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	l := usage.New(connect(b, servertest.Redis(b, "0").Addr), nil)
+	defer l.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		ran(b, l, usage.Entry{Time: noon, Request: "req_1", Model: "m", PromptTokens: 1, Status: "ok"})
+		if l.Waiting() > 10_000 {
+			if err := l.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 }
