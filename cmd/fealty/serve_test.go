@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,11 +99,55 @@ func TestServeOnAnvilAndRedis(t *testing.T) {
 	as("FEALTY_TEST_CREATOR", "license", "reinstate", "--subject", licensee)
 	eventually(t, 2*time.Second, "the reinstated key is served", func() bool { status, _ := asked(t, origin, key); return status == http.StatusOK })
 
+	exports(t, config)
 	redis.Kill()
 	eventually(t, 10*time.Second, "a lost state store is said to be one", func() bool { _, code := asked(t, origin, key); return code == "state_unavailable" })
 	stop()
 	if _, err := net.DialTimeout("tcp", strings.TrimPrefix(origin, "http://"), time.Second); err == nil {
 		t.Error("the port is still open after the gateway stopped")
+	}
+}
+
+// exports compares the lines of the ledger with their sum.
+func exports(t *testing.T, config string) {
+	t.Helper()
+	var rows [][]string
+	eventually(t, 5*time.Second, "the requests are in the ledger", func() bool {
+		text := cli(t, "usage", "export", "--config", config, "--csv")
+		if strings.Contains(text, "FEALTY_TEST") || strings.Contains(text, "capital") {
+			t.Fatalf("a secret or a prompt is in the ledger: %s", text)
+		}
+		var err error
+		if rows, err = csv.NewReader(strings.NewReader(text)).ReadAll(); err != nil {
+			t.Fatal(err)
+		}
+		return len(rows) >= 4 // the head, and two answers before the revocation and one after
+	})
+	var sum struct {
+		Requests   int `json:"requests"`
+		Completion int `json:"completion_tokens"`
+	}
+	requests, completion := 0, 0
+	for line := range strings.Lines(cli(t, "usage", "export", "--config", config, "--sum", "--json")) {
+		if err := json.Unmarshal([]byte(line), &sum); err != nil {
+			t.Fatal(err)
+		}
+		requests, completion = requests+sum.Requests, completion+sum.Completion
+	}
+	for _, row := range rows[1:] {
+		n, err := strconv.Atoi(row[7])
+		if err != nil {
+			t.Fatal(err)
+		}
+		completion -= n
+	}
+	if requests != len(rows)-1 || completion != 0 {
+		t.Errorf("the sum is of %d requests, and %d tokens off; the ledger has %d", requests, completion, len(rows)-1)
+	}
+	file := filepath.Join(t.TempDir(), "usage.csv")
+	cli(t, "usage", "export", "--config", config, "--output", file)
+	if text, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(text), "time,request,subject,") {
+		t.Errorf("exported file: %q, %v", text, err)
 	}
 }
 

@@ -23,7 +23,7 @@ const (
 
 // Ledger keeps a Redis stream per day, and sums per licensee and day.
 type Ledger struct {
-	redis    redis.UniversalClient
+	Reader
 	log      *slog.Logger
 	instance string // this gateway, in the store
 
@@ -50,7 +50,7 @@ func New(r redis.UniversalClient, log *slog.Logger) *Ledger {
 	var id [8]byte
 	rand.Read(id[:]) // never fails
 	l := &Ledger{
-		redis: r, log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
+		Reader: NewReader(r), log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.wait.Go(l.run)

@@ -65,9 +65,15 @@ func sumsName(subject [32]byte, day string) string {
 
 func logName(day string) string { return namespace + "log:" + day }
 
+// Reader reads the ledger.
+type Reader struct{ redis redis.UniversalClient }
+
+// NewReader reads from the state store.
+func NewReader(r redis.UniversalClient) Reader { return Reader{r} }
+
 // Totals sums what the subject used from one UTC day to another, both included,
 // by day, model and key.
-func (l *Ledger) Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]Total, error) {
+func (l Reader) Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]Total, error) {
 	from, to = from.UTC().Truncate(24*time.Hour), to.UTC().Truncate(24*time.Hour)
 	if days := int(to.Sub(from)/(24*time.Hour)) + 1; days < 1 || days > MaxDays {
 		return nil, fmt.Errorf("the range must cover 1 to %d days", MaxDays)
@@ -131,7 +137,7 @@ func sums(day string, hash map[string]string) ([]Total, error) {
 }
 
 // Entries calls each with the entries of one UTC day, oldest first.
-func (l *Ledger) Entries(ctx context.Context, day time.Time, each func(Entry) error) error {
+func (l Reader) Entries(ctx context.Context, day time.Time, each func(Entry) error) error {
 	name := logName(day.UTC().Format(dayLayout))
 	for start := "-"; ; {
 		page, err := l.redis.XRangeN(ctx, name, start, "+", 500).Result()
