@@ -20,7 +20,7 @@ type boundary struct {
 
 var boundaries = []boundary{
 	{"github.com/gomlx/", []string{"internal/llama", "internal/engine", "embed"}, "one place owns the graphs and their panics"},
-	{"github.com/redis/go-redis/", []string{"licensecheck", "gateway/identity", "gateway/limit", "gateway/usage"}, "Redis is an edge"},
+	{"github.com/redis/go-redis/", []string{"internal/redisurl", "licensecheck", "gateway/identity", "gateway/limit", "gateway/usage"}, "Redis is an edge"},
 	{"github.com/ethereum/go-ethereum", []string{"licensecheck", "internal/wallet", "internal/audit", "internal/devnet"}, "the chain is an edge"},
 	{"github.com/valyala/fasthttp", []string{"gateway"}, "HTTP is an edge"},
 	{module + "cmd", []string{"cmd"}, "cmd wires; nothing stands on it"},

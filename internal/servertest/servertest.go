@@ -14,14 +14,16 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
-	"time"
 )
 
 // Server is a running process that a test may kill before its end.
 type Server struct {
-	Addr string // host:port
-	Kill func() // at once; may be called again
+	Addr   string // host:port
+	Kill   func() // at once; may be called again
+	Freeze func() // stops it without a word to whoever is connected
+	Thaw   func() // lets it go on
 }
 
 // AnvilKeys are the keys, in hexadecimal, that every anvil gives money to. They are
@@ -44,38 +46,6 @@ func Need(t testing.TB, program, remedy string) {
 	t.Skipf("%s is missing: %s", program, remedy)
 }
 
-// Redis starts redis-server at a port; "0" is a free one.
-func Redis(t testing.TB, port string) Server {
-	t.Helper()
-	Need(t, "redis-server", "install it (Debian: apt-get install redis-server; 'make test' does)")
-	if port == "0" {
-		port = freePort(t)
-	}
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	s := Server{Addr: "127.0.0.1:" + port, Kill: start(t, cmd)}
-	deadline := time.Now().Add(10 * time.Second)
-	for !pings(s.Addr) {
-		if time.Now().After(deadline) {
-			t.Fatal("redis-server does not answer within 10 s")
-		}
-		time.Sleep(5 * time.Millisecond) // another process comes up
-	}
-	return s
-}
-
-func pings(addr string) bool {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("PING\r\n")); err != nil {
-		return false
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	return err == nil && strings.HasPrefix(line, "+PONG")
-}
-
 // Anvil starts an Ethereum node that makes a block a second, at a port; "0" is a
 // free one. Its URL is http:// or ws:// and the address.
 func Anvil(t testing.TB, port string) Server {
@@ -87,7 +57,7 @@ func Anvil(t testing.TB, port string) Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := Server{Kill: start(t, cmd)}
+	s := start(t, cmd)
 	lines := bufio.NewScanner(out)
 	for s.Addr == "" && lines.Scan() {
 		_, s.Addr, _ = strings.Cut(lines.Text(), "Listening on ")
@@ -108,17 +78,24 @@ func anvilPath() string {
 	return filepath.Join(root, "node_modules", "@foundry-rs", "anvil-"+runtime.GOOS+"-"+runtime.GOARCH, "bin", "anvil")
 }
 
-func start(t testing.TB, cmd *exec.Cmd) (kill func()) {
+func start(t testing.TB, cmd *exec.Cmd) Server {
 	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill = sync.OnceFunc(func() {
+	kill := sync.OnceFunc(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		_ = cmd.Wait()         // a killed process has no other outcome
 	})
 	t.Cleanup(kill)
-	return kill
+	tell := func(s syscall.Signal) func() {
+		return func() {
+			if err := cmd.Process.Signal(s); err != nil {
+				t.Errorf("%v to %s: %v", s, cmd.Path, err)
+			}
+		}
+	}
+	return Server{Kill: kill, Freeze: tell(syscall.SIGSTOP), Thaw: tell(syscall.SIGCONT)}
 }
 
 func freePort(t testing.TB) string {
