@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/lru"
 
 	"github.com/fealty/fealty/licensecheck/internal/node"
 )
@@ -19,7 +18,7 @@ const window = 256
 // however many there are: that is what makes a healthy chain cheap to follow.
 type book struct {
 	mu      sync.Mutex
-	records lru.BasicLRU[key, *record]
+	records shelf
 
 	run     uint64 // counts runs of coverage; 0: none yet
 	blocks  []node.Block
@@ -30,14 +29,14 @@ type book struct {
 }
 
 func newBook(records int) *book {
-	return &book{records: lru.NewBasicLRU[key, *record](records), index: map[common.Hash]uint64{}}
+	return &book{records: newShelf(records), index: map[common.Hash]uint64{}}
 }
 
 // find is a copy of the record and when it was last confirmed.
 func (b *book) find(k key) (r record, confirmed time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, ok := b.records.Get(k)
+	p, ok := b.records.get(k)
 	if !ok || !b.join(k, p) {
 		return record{}, time.Time{}, false
 	}
@@ -50,13 +49,29 @@ func (b *book) place(k key, r record) (held record, confirmed time.Time, ok bool
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := &r
-	if old, found := b.records.Peek(k); found && b.join(k, old) && p.older(old) {
+	if old, found := b.records.peek(k); found && b.join(k, old) && p.older(old) {
 		p = old
 	}
 	if !b.join(k, p) {
 		return record{}, time.Time{}, false
 	}
-	b.records.Add(k, p)
+	b.records.add(k, p)
+	return *p, b.confirmed(p), true
+}
+
+// adopt stores a reading of unknown age, if the run of coverage reaches back to it: the
+// chain itself vouches for it then. ok is false if not.
+func (b *book) adopt(k key, r record) (held record, confirmed time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.join(k, &r) || r.coverage == 0 {
+		return record{}, time.Time{}, false
+	}
+	p := &r
+	if old, found := b.records.peek(k); found && b.join(k, old) && p.older(old) {
+		p = old
+	}
+	b.records.add(k, p)
 	return *p, b.confirmed(p), true
 }
 
@@ -76,7 +91,10 @@ func (b *book) join(k key, r *record) bool {
 	if b.left(r.latest) || b.left(r.final) {
 		return false
 	}
-	if !b.holds(r.latest) || !b.holds(r.final) {
+	// Between two views that agree nothing was written, so it does not matter how far back
+	// the final one is: with finality minutes behind, that is further than the run.
+	agree := r.grant.Final == r.grant.Latest
+	if !b.holds(r.latest) || !agree && !b.holds(r.final) {
 		return true // older than the run, or ahead of it: only its own age counts
 	}
 	for _, c := range b.changes {
@@ -125,6 +143,10 @@ func (b *book) knows(m mark) bool {
 func (b *book) begin(blocks []node.Block, changes []change, final mark, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, k := range b.records.keys() {
+		r, _ := b.records.peek(k)
+		r.read = b.confirmed(r)
+	}
 	b.run++
 	b.blocks, b.changes = blocks, changes
 	clear(b.index)
@@ -132,7 +154,7 @@ func (b *book) begin(blocks []node.Block, changes []change, final mark, now time
 		b.index[block.Hash] = block.Number
 	}
 	for _, c := range changes {
-		if r, ok := b.records.Peek(c.key); ok {
+		if r, ok := b.records.peek(c.key); ok {
 			r.applyLatest(c)
 		}
 	}
@@ -141,13 +163,14 @@ func (b *book) begin(blocks []node.Block, changes []change, final mark, now time
 	b.at = now
 }
 
-// extend continues the run after the ancestor, dropping what came after it before.
-// It answers whether that replaced blocks.
-func (b *book) extend(ancestor uint64, blocks []node.Block, changes []change, final mark, now time.Time) (reorganised bool) {
+// extend continues the run after the ancestor, dropping what came after it before. It
+// answers whether that replaced blocks, and which grants had changed in those. Without a
+// final block and a time, the last of the blocks is not the chain's newest.
+func (b *book) extend(ancestor uint64, blocks []node.Block, changes []change, final mark, now time.Time) (undone []key, reorganised bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if ancestor < b.top().Number {
-		b.rewind(ancestor)
+		undone = b.rewind(ancestor)
 		reorganised = true
 	}
 	b.blocks = append(b.blocks, blocks...)
@@ -155,15 +178,17 @@ func (b *book) extend(ancestor uint64, blocks []node.Block, changes []change, fi
 		b.index[block.Hash] = block.Number
 	}
 	for _, c := range changes {
-		if r, ok := b.records.Peek(c.key); ok {
+		if r, ok := b.records.peek(c.key); ok {
 			r.applyLatest(c)
 		}
 	}
 	b.changes = append(b.changes, changes...)
-	b.finalise(final)
+	if !now.IsZero() {
+		b.finalise(final)
+		b.at = now
+	}
 	b.trim()
-	b.at = now
-	return reorganised
+	return undone, reorganised
 }
 
 // confirm says that the newest block is still the chain's newest.
@@ -182,7 +207,7 @@ func (b *book) finalise(final mark) {
 	}
 	for _, c := range b.changes {
 		if c.at.number > b.final.number && c.at.number <= final.number {
-			if r, ok := b.records.Peek(c.key); ok {
+			if r, ok := b.records.peek(c.key); ok {
 				r.applyFinal(c)
 			}
 		}
@@ -191,22 +216,24 @@ func (b *book) finalise(final mark) {
 }
 
 // rewind drops what is above the ancestor, and every record that was read or changed there.
-func (b *book) rewind(ancestor uint64) {
+func (b *book) rewind(ancestor uint64) (undone []key) {
 	for len(b.blocks) > 0 && b.top().Number > ancestor {
 		delete(b.index, b.top().Hash)
 		b.blocks = b.blocks[:len(b.blocks)-1]
 	}
 	for len(b.changes) > 0 && b.changes[len(b.changes)-1].at.number > ancestor {
+		undone = append(undone, b.changes[len(b.changes)-1].key)
 		b.changes = b.changes[:len(b.changes)-1]
 	}
-	for _, k := range b.records.Keys() {
-		if r, _ := b.records.Peek(k); r.latest.number > ancestor || r.final.number > ancestor {
-			b.records.Remove(k)
+	for _, k := range b.records.keys() {
+		if r, _ := b.records.peek(k); r.latest.number > ancestor || r.final.number > ancestor {
+			b.records.remove(k)
 		}
 	}
 	if b.final.number > ancestor {
 		b.final = markOf(b.top())
 	}
+	return undone
 }
 
 func (b *book) trim() {
@@ -226,31 +253,33 @@ func (b *book) trim() {
 
 // settle marks a record as true at the newest blocks, if the run covers it: so it
 // can be passed on to others.
-func (b *book) settle(k key) (r record, confirmed time.Time, ok bool) {
+func (b *book) settle(k key) (r record, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, found := b.records.Peek(k)
+	p, found := b.records.peek(k)
 	if !found {
-		return record{}, time.Time{}, false
+		return record{}, false
 	}
 	r = *p
-	if len(b.blocks) > 0 && r.coverage == b.run && b.holds(b.final) {
+	if len(b.blocks) > 0 && r.coverage == b.run {
 		r.latest, r.final = markOf(b.top()), b.final
 	}
-	return r, b.confirmed(p), true
+	return r, true
 }
 
-// forget drops every record: they were of another chain.
-func (b *book) forget() {
+// forget drops every record: they were of another chain. It answers which there were.
+func (b *book) forget() []key {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.records.Purge()
+	keys := b.records.keys()
+	b.records.purge()
 	b.blocks, b.changes, b.run = nil, nil, b.run+1
 	clear(b.index)
+	return keys
 }
 
 func (b *book) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.records.Len()
+	return b.records.len()
 }

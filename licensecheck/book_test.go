@@ -67,8 +67,8 @@ func (c *twin) cut(ancestor uint64) {
 
 // mayBeFinal reports whether the final view may say this: finality may go back when a chain
 // becomes shorter, and both the old and the new answer are right then.
-func (c *twin) mayBeFinal(k key, l policy.License) bool {
-	for f := c.final().Number; f <= c.was; f++ {
+func (c *twin) mayBeFinal(k key, l policy.License, from uint64) bool {
+	for f := min(from, c.final().Number); f <= c.was; f++ {
 		if c.blocks[f].state[k] == l {
 			return true
 		}
@@ -129,11 +129,18 @@ func TestBookAgainstTwin(t *testing.T) {
 				}
 			}
 			for _, k := range keys {
+				if rapid.Bool().Draw(t, "through Redis") {
+					if r, ok := b.settle(k); ok {
+						b.records.remove(k)
+						r.coverage, r.read = 0, time.Time{}
+						b.adopt(k, r)
+					}
+				}
 				r, confirmed, ok := b.find(k)
 				if !ok || r.coverage != b.run || confirmed.Before(b.at) {
 					continue
 				}
-				if r.grant.Latest != chain.top().state[k] || !chain.mayBeFinal(k, r.grant.Final) {
+				if r.grant.Latest != chain.top().state[k] || !chain.mayBeFinal(k, r.grant.Final, b.final.number) {
 					t.Fatalf("the book says %+v of %x at block %d, the chain %+v, finally %+v", r.grant, k.model[:1], chain.top().Number, chain.top().state[k], chain.final().state[k])
 				}
 			}
@@ -150,6 +157,10 @@ func follow(t *rapid.T, b *book, chain *twin, ancestor uint64, n int, keys []key
 		chain.grow(draw(t, keys))
 	}
 	path, changes := contents(chain.blocks[ancestor+1:])
+	if rapid.Bool().Draw(t, "on the way") {
+		b.extend(ancestor, path, changes, mark{}, time.Time{})
+		return
+	}
 	b.extend(ancestor, path, changes, markOf(chain.final().Block), now)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fealty/fealty/internal/redisurl"
 	"github.com/fealty/fealty/licensecheck/internal/node"
 	"github.com/fealty/fealty/policy"
 )
@@ -23,16 +24,17 @@ import (
 const cacheFormat = 1
 
 // cache keeps records in Redis, for gateways that start and for each other. It speeds
-// reads up and decides nothing: whatever is wrong with it is a miss.
+// reads up and decides nothing: whatever is wrong with it is a miss, and what it holds
+// counts only where the run of coverage vouches for it (book.adopt).
 type cache struct {
 	client redis.UniversalClient
-	hard   time.Duration
+	keep   time.Duration // each record
 	now    func() time.Time
 	log    *slog.Logger
 	stats  *counters
 	prefix atomic.Pointer[string]
-	down   atomic.Bool  // said so
-	rest   atomic.Int64 // unix nanoseconds until which a failed Redis is left alone
+	down   atomic.Bool               // said so
+	rest   atomic.Pointer[time.Time] // until then a failed Redis is left alone
 
 	writes chan write
 	stop   chan struct{}
@@ -42,35 +44,17 @@ type cache struct {
 type write struct {
 	key    key
 	record record
-	age    time.Duration
 }
 
 func openCache(url string, o Options, id node.Identity, stats *counters) (*cache, error) {
-	client, err := connect(url)
+	client, err := redisurl.Open(url, cacheWait, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("licensecheck: the URL of the cache: %w", err)
 	}
-	c := &cache{client: client, hard: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
+	c := &cache{client: client, keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
 	c.rename(id)
 	c.done.Go(c.write)
 	return c, nil
-}
-
-func connect(url string) (redis.UniversalClient, error) {
-	first, others, _ := strings.Cut(url, ",")
-	o, err := redis.ParseURL(first)
-	if err != nil { // err may quote the URL, which may hold a password
-		return nil, errors.New("licensecheck: the URL of the cache cannot be read; write redis://host:6379/0")
-	}
-	addrs := []string{o.Addr}
-	if others != "" {
-		addrs = append(addrs, strings.Split(others, ",")...)
-	}
-	return redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: addrs, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
-		DialTimeout: cacheWait, ReadTimeout: cacheWait, WriteTimeout: cacheWait, PoolTimeout: cacheWait,
-		MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true,
-	}), nil
 }
 
 // rename moves to the keys of one deployment of the registry.
@@ -119,44 +103,44 @@ func decode(text string) (record, error) {
 	}, nil
 }
 
-// get is a record that some gateway left. Its age comes from the time it has left to
-// live, so that no two machines need the same clock.
+// get is a record that some gateway left, of unknown age: a Redis may sleep with a write
+// in its hands, and its clock is its own.
 func (c *cache) get(ctx context.Context, k key) (record, bool) {
 	if c.resting() {
 		return record{}, false
 	}
-	name := c.name(k)
 	ctx, cancel := context.WithTimeout(ctx, 2*cacheWait)
 	defer cancel()
-	var text *redis.StringCmd
-	var left *redis.DurationCmd
-	_, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		text, left = p.Get(ctx, name), p.PTTL(ctx, name)
-		return nil
-	})
-	if err != nil {
+	text, err := c.client.Get(ctx, c.name(k)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		c.failed(ctx, err)
 		return record{}, false
 	}
 	c.down.Store(false)
-	r, err := decode(text.Val())
-	if err != nil || left.Val() <= 0 || left.Val() > c.hard {
+	if err != nil {
+		return record{}, false
+	}
+	r, err := decode(text)
+	if err != nil {
 		c.stats.cacheBad.Add(1)
 		return record{}, false
 	}
-	r.read = c.now().Add(left.Val() - c.hard)
 	return r, true
 }
 
-func (c *cache) resting() bool { return c.now().UnixNano() < c.rest.Load() }
+func (c *cache) resting() bool {
+	until := c.rest.Load()
+	return until != nil && c.now().Before(*until)
+}
 
-// failed notes what went wrong; a missing key and a caller who left did not.
+// failed notes what went wrong; a caller who left is nothing wrong.
 func (c *cache) failed(ctx context.Context, err error) {
-	if errors.Is(err, redis.Nil) || errors.Is(ctx.Err(), context.Canceled) {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return
 	}
 	c.stats.cacheErrors.Add(1)
-	c.rest.Store(c.now().Add(cooldown).UnixNano())
+	until := c.now().Add(cooldown)
+	c.rest.Store(&until)
 	if !c.down.Swap(true) {
 		c.log.Warn("the license cache does not answer; memory and chain go on without it", "err", err)
 	}
@@ -164,9 +148,9 @@ func (c *cache) failed(ctx context.Context, err error) {
 
 // put passes a record on, some time soon. It never waits: what does not fit is dropped,
 // since the cache only speeds things up.
-func (c *cache) put(k key, r record, age time.Duration) {
+func (c *cache) put(k key, r record) {
 	select {
-	case c.writes <- write{k, r, age}:
+	case c.writes <- write{k, r}:
 	default:
 		c.stats.cacheDropped.Add(1)
 	}
@@ -184,13 +168,12 @@ func (c *cache) write() {
 }
 
 func (c *cache) store(w write) {
-	if c.resting() || w.age >= c.hard {
+	if c.resting() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*cacheWait)
 	defer cancel()
-	left := (c.hard - w.age).Milliseconds()
-	if err := newer.Run(ctx, c.client, []string{c.name(w.key)}, encode(w.record), left, headLen, onlyIfThere(w.record)).Err(); err != nil {
+	if err := newer.Run(ctx, c.client, []string{c.name(w.key)}, encode(w.record), c.keep.Milliseconds(), headLen, onlyIfThere(w.record)).Err(); err != nil {
 		c.failed(ctx, err)
 	}
 }

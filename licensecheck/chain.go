@@ -29,21 +29,16 @@ var grantChanged = func() common.Hash {
 	return abi.Events[contract.LicenseRegistryGrantChangedEventName].ID
 }()
 
-// chain asks nodes. It uses one until that fails, and then the next: answers of two
-// nodes mixed would be two chains.
+// chain reads one registry and the blocks that it is in.
 type chain struct {
-	registry   common.Address
+	*pool
 	finality   finality
 	maxHeadAge time.Duration
-	timeout    time.Duration
-	now        func() time.Time
 
-	clients []*ethclient.Client
-
-	mu       sync.Mutex
-	current  int
-	identity node.Identity
-	plans    lru.BasicLRU[planKey, policy.Plan] // plans never change
+	memory sync.Mutex
+	newest common.Hash                        // of the block that a node called the newest last
+	since  time.Time                          // since when
+	plans  lru.BasicLRU[planKey, policy.Plan] // plans never change
 }
 
 type planKey struct {
@@ -56,78 +51,11 @@ func dialChain(ctx context.Context, o Options) (*chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &chain{
-		registry: o.Registry, finality: final, maxHeadAge: o.MaxHeadAge, timeout: o.ReadTimeout, now: o.Now,
-		plans: lru.NewBasicLRU[planKey, policy.Plan](10_000),
-	}
-	for i, url := range o.RPC {
-		client, err := node.Dial(ctx, url)
-		if err != nil {
-			c.close()
-			return nil, fmt.Errorf("licensecheck: RPC URL %d: %w", i+1, err)
-		}
-		c.clients = append(c.clients, client)
-	}
-	return c, nil
-}
-
-func (c *chain) close() {
-	for _, client := range c.clients {
-		client.Close()
-	}
-}
-
-// ask puts a question to the nodes, starting with the one in use, until one answers.
-func (c *chain) ask(ctx context.Context, question func(context.Context, *ethclient.Client) error) error {
-	var failures []error
-	for range c.clients {
-		c.mu.Lock()
-		at := c.current
-		c.mu.Unlock()
-		err := c.askOne(ctx, c.clients[at], question)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		failures = append(failures, fmt.Errorf("node %d: %w", at+1, err))
-		c.mu.Lock()
-		if c.current == at {
-			c.current = (at + 1) % len(c.clients)
-		}
-		c.mu.Unlock()
-	}
-	return errors.Join(failures...)
-}
-
-func (c *chain) askOne(ctx context.Context, client *ethclient.Client, question func(context.Context, *ethclient.Client) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	if err := question(ctx, client); err != nil {
-		return node.Clean(err)
-	}
-	return nil
-}
-
-// identify makes sure that the nodes know the registry, and says whether it is another
-// deployment than the last time.
-func (c *chain) identify(ctx context.Context, chainID uint64) (id node.Identity, changed bool, err error) {
-	err = c.ask(ctx, func(ctx context.Context, client *ethclient.Client) error {
-		id, err = node.Identify(ctx, client, chainID, c.registry)
-		return err
-	})
+	nodes, err := dialPool(ctx, o)
 	if err != nil {
-		return node.Identity{}, false, err
+		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	changed = c.identity != node.Identity{} && c.identity != id
-	c.identity = id
-	return id, changed, nil
-}
-
-func (c *chain) who() node.Identity {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.identity
+	return &chain{pool: nodes, finality: final, maxHeadAge: o.MaxHeadAge, plans: lru.NewBasicLRU[planKey, policy.Plan](10_000)}, nil
 }
 
 // head is the newest block. A node whose newest block is old is stuck: it does not count as an answer.
@@ -141,11 +69,36 @@ func (c *chain) head(ctx context.Context) (head node.Block, err error) {
 	return head, err
 }
 
+// fresh refuses a head that is not the chain's newest block: by its own time against the
+// wall clock, either way, and by how long it has been the newest, which no clock that is
+// set anew can hide.
 func (c *chain) fresh(head node.Block) error {
-	if age := c.now().Sub(time.Unix(int64(head.Time), 0)); age > c.maxHeadAge {
+	now := c.now()
+	c.memory.Lock()
+	if head.Hash != c.newest {
+		c.newest, c.since = head.Hash, now
+	}
+	same := now.Sub(c.since)
+	c.memory.Unlock()
+	age := now.Sub(time.Unix(int64(head.Time), 0))
+	switch {
+	case age > c.maxHeadAge:
 		return fmt.Errorf("its newest block (%d) is %v old, more than max head age (%v)", head.Number, age.Round(time.Second), c.maxHeadAge)
+	case same > c.maxHeadAge:
+		return fmt.Errorf("its newest block (%d) has been the same for %v, more than max head age (%v)", head.Number, same.Round(time.Second), c.maxHeadAge)
+	case age < -c.maxHeadAge:
+		return fmt.Errorf("its newest block (%d) is %v in the future; set this machine's clock", head.Number, -age.Round(time.Second))
 	}
 	return nil
+}
+
+// numbered is the block of this number.
+func (c *chain) numbered(ctx context.Context, number uint64) (b node.Block, err error) {
+	err = c.ask(ctx, func(ctx context.Context, client *ethclient.Client) error {
+		b, err = node.ByNumber(ctx, client, number)
+		return err
+	})
+	return b, err
 }
 
 // codeNoBlock is what nodes answer when a chain has no safe or final block yet.
@@ -203,10 +156,10 @@ func (c *chain) grants(ctx context.Context, keys []key) ([]record, error) {
 	return out, nil
 }
 
-// view calls the registry's batched view at exactly this block (EIP-1898). An empty
+// view calls the registry's batched view at exactly this block. An empty
 // answer is an error: a node that lost the state must not look like one that says no.
 func (c *chain) view(ctx context.Context, keys []key, at node.Block) (views []contract.LicenseRegistryGrantView, err error) {
-	if at.Number < c.who().Block {
+	if id, _ := c.who(); at.Number < id.Block {
 		return slices.Repeat([]contract.LicenseRegistryGrantView{{Word: new(big.Int)}}, len(keys)), nil // before the registry there were no grants
 	}
 	queries := make([]contract.LicenseRegistryQuery, len(keys))
@@ -215,7 +168,7 @@ func (c *chain) view(ctx context.Context, keys []key, at node.Block) (views []co
 	}
 	call := ethereum.CallMsg{To: &c.registry, Data: bindings.PackGrants(queries)}
 	err = c.ask(ctx, func(ctx context.Context, client *ethclient.Client) error {
-		answer, err := client.CallContractAtHash(ctx, call, at.Hash)
+		answer, err := callAt(ctx, client, call, at)
 		if err != nil {
 			return err
 		}
@@ -229,6 +182,24 @@ func (c *chain) view(ctx context.Context, keys []key, at node.Block) (views []co
 	return views, err
 }
 
+// callAt calls at the block with this hash (EIP-1898). Not every node knows blocks by
+// hash, nor yet the newest: it is asked by number then, and whether that was this block.
+func callAt(ctx context.Context, client *ethclient.Client, call ethereum.CallMsg, at node.Block) ([]byte, error) {
+	answer, err := client.CallContractAtHash(ctx, call, at.Hash)
+	var refused rpc.Error
+	if err == nil || !errors.As(err, &refused) {
+		return answer, err
+	}
+	answer, errNumber := client.CallContract(ctx, call, new(big.Int).SetUint64(at.Number))
+	if errNumber != nil {
+		return nil, err
+	}
+	if there, errNumber := node.ByNumber(ctx, client, at.Number); errNumber != nil || there.Hash != at.Hash {
+		return nil, err
+	}
+	return answer, nil
+}
+
 // link finds the blocks that lead from one of ours to the new head: all of them, each the parent
 // of the next. errGap says that none of ours leads there.
 func (c *chain) link(ctx context.Context, ours *book, head node.Block) (path []node.Block, ancestor uint64, err error) {
@@ -236,7 +207,7 @@ func (c *chain) link(ctx context.Context, ours *book, head node.Block) (path []n
 	if head.Parent == top.Hash {
 		return []node.Block{head}, top.Number, nil
 	}
-	if head.Number <= first || head.Number > top.Number+window {
+	if head.Number <= first {
 		return nil, 0, errGap
 	}
 	from := min(top.Number, head.Number-1)
@@ -288,13 +259,8 @@ func (c *chain) changesIn(ctx context.Context, blocks []node.Block) (changes []c
 			filter := map[string]any{"blockHash": b.Hash, "address": c.registry, "topics": []any{grantChanged}}
 			calls[i] = rpc.BatchElem{Method: "eth_getLogs", Args: []any{filter}, Result: &logs[i]}
 		}
-		if err := client.Client().BatchCallContext(ctx, calls); err != nil {
-			return err
-		}
-		for i, call := range calls {
-			if call.Error != nil {
-				return fmt.Errorf("logs of block %d: %w", blocks[i].Number, call.Error)
-			}
+		if err := node.Batch(ctx, client, calls); err != nil {
+			return fmt.Errorf("reading the logs of blocks %d to %d: %w", blocks[0].Number, blocks[len(blocks)-1].Number, err)
 		}
 		return nil
 	})
@@ -334,9 +300,9 @@ func (c *chain) plan(ctx context.Context, model [32]byte, version uint32) (polic
 		return policy.Plan{}, nil
 	}
 	at := planKey{model, version}
-	c.mu.Lock()
+	c.memory.Lock()
 	plan, ok := c.plans.Get(at)
-	c.mu.Unlock()
+	c.memory.Unlock()
 	if ok {
 		return plan, nil
 	}
@@ -348,9 +314,9 @@ func (c *chain) plan(ctx context.Context, model [32]byte, version uint32) (polic
 		return policy.Plan{}, fmt.Errorf("plan %d: the node does not know it", version)
 	}
 	plan = contract.PlanOf(p)
-	c.mu.Lock()
+	c.memory.Lock()
 	c.plans.Add(at, plan)
-	c.mu.Unlock()
+	c.memory.Unlock()
 	return plan, nil
 }
 
@@ -369,25 +335,34 @@ func read[T any](ctx context.Context, c *chain, data []byte, unpack func([]byte)
 	return value, err
 }
 
-// subscribe forwards new heads to out until the connection fails or the context ends.
-func subscribe(ctx context.Context, url string, wait time.Duration, out chan node.Block) error {
-	dialling, cancel := context.WithTimeout(ctx, wait)
+// subscribe forwards new heads to out until the connection fails, says nothing for as long
+// as a head may be old, or the context ends.
+func (c *chain) subscribe(ctx context.Context, url string, out chan node.Block) error {
+	dialling, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	client, err := node.Dial(dialling, url)
-	cancel()
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.Close() // which ends the subscription; to unsubscribe would wait for a node that may be silent
+	_, chainID := c.who()
+	if _, err := node.CheckChain(dialling, client, chainID); err != nil {
+		return err
+	}
 	heads := make(chan node.Block, 16)
-	sub, err := client.Client().EthSubscribe(ctx, heads, "newHeads")
+	sub, err := client.Client().EthSubscribe(dialling, heads, "newHeads")
 	if err != nil {
 		return node.Clean(err)
 	}
-	defer sub.Unsubscribe()
+	silence := time.NewTimer(c.maxHeadAge)
+	defer silence.Stop()
 	for {
 		select {
 		case head := <-heads:
+			silence.Reset(c.maxHeadAge)
 			replaceWaiting(out, head)
+		case <-silence.C:
+			return fmt.Errorf("no new head in %v", c.maxHeadAge)
 		case err := <-sub.Err():
 			return errors.Join(errors.New("the subscription ended"), node.Clean(err))
 		case <-ctx.Done():

@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Checker, error) {
 }
 
 func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
-	id, _, err := chain.identify(ctx, o.ChainID)
+	id, _, err := chain.identify(ctx)
 	if errors.Is(err, node.ErrWrong) {
 		return nil, fmt.Errorf("%w: %w", ErrWrong, err)
 	}
@@ -65,13 +65,13 @@ func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
 			return nil, err
 		}
 	}
-	c.known = newLane(chain.grants, o.Pending, o.Now, &c.stats)
-	c.unknown = newLane(chain.grants, o.Pending, o.Now, &c.stats)
+	c.known = newLane(chain.grants, o, 0, &c.stats)
+	c.unknown = newLane(chain.grants, o, strangerPause, &c.stats)
 	for _, l := range []*lane{c.known, c.unknown} {
 		l.recall, l.keep = c.recall, func(k key, r record) { c.book.place(k, r) }
 	}
 	c.watcher = &watcher{
-		chain: chain, book: c.book, chainID: o.ChainID, url: o.WS, poll: o.PollHeads, now: o.Now, log: o.Log,
+		chain: chain, book: c.book, url: o.WS, poll: o.PollHeads, now: o.Now, log: o.Log,
 		stats: &c.stats, changed: c.changed, renamed: c.renamed,
 	}
 	c.watcher.report(c.watcher.step(ctx)) // a failure here is one like any later: the watcher goes on
@@ -126,16 +126,15 @@ func (c *Checker) decides(r *record, confirmed, now time.Time) bool {
 
 // refresh looks further: in Redis, then on the chain.
 func (c *Checker) refresh(ctx context.Context, k key, known bool) (record, error) {
-	if c.cache != nil {
-		if r, ok := c.cache.get(ctx, k); ok {
-			if held, confirmed, ok := c.book.place(k, r); ok {
-				now := c.options.Now()
-				known = known || held.allows(now)
-				if held.allows(now) && now.Sub(confirmed) <= c.options.Soft {
-					c.stats.cacheHits.Add(1)
-					return held, nil
-				}
-			}
+	if c.cache == nil {
+		return c.ask(ctx, k, known)
+	}
+	if r, ok := c.cache.get(ctx, k); ok {
+		now := c.options.Now()
+		known = known || r.allows(now)
+		if held, confirmed, ok := c.book.adopt(k, r); ok && held.allows(now) && now.Sub(confirmed) <= c.options.Soft {
+			c.stats.cacheHits.Add(1)
+			return held, nil
 		}
 	}
 	return c.ask(ctx, k, known)
@@ -154,8 +153,12 @@ func (c *Checker) ask(ctx context.Context, k key, known bool) (record, error) {
 		if err != nil {
 			return record{}, err
 		}
-		if held, confirmed, ok := c.book.place(k, r); ok {
-			c.pass(k, held, confirmed)
+		held, confirmed, ok := c.book.place(k, r)
+		if ok && c.options.Now().Sub(confirmed) > c.options.Soft {
+			return record{}, errors.New("the node is behind what was read before")
+		}
+		if ok {
+			c.pass(k, held)
 			return held, nil
 		}
 	}
@@ -175,25 +178,21 @@ func (c *Checker) stale(k key, cause error) (policy.Grant, error) {
 	return policy.Grant{}, fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
 
-func (c *Checker) pass(k key, r record, confirmed time.Time) {
+func (c *Checker) pass(k key, r record) {
 	if c.cache != nil {
-		c.cache.put(k, r, c.options.Now().Sub(confirmed))
+		c.cache.put(k, r)
 	}
 }
 
 // changed tells Redis and whoever listens what the newest blocks changed.
-func (c *Checker) changed(changes []change) {
-	told := map[key]bool{}
-	for _, one := range changes {
-		if told[one.key] {
-			continue
+func (c *Checker) changed(keys []key) {
+	listeners := c.listening()
+	for _, k := range keys {
+		if r, ok := c.book.settle(k); ok {
+			c.pass(k, r)
 		}
-		told[one.key] = true
-		if r, confirmed, ok := c.book.settle(one.key); ok {
-			c.pass(one.key, r, confirmed)
-		}
-		for _, listener := range c.listening() {
-			listener(one.key.model, one.key.subject)
+		for _, listener := range listeners {
+			listener(k.model, k.subject)
 		}
 	}
 }
@@ -204,9 +203,10 @@ func (c *Checker) renamed(id node.Identity) {
 	}
 }
 
-// OnChange calls f after each change to a grant that a new block brought, once the
-// Checker knows it: running streams ask again then. f runs on the watcher's goroutine
-// and must not wait. The returned function ends it.
+// OnChange calls f for each grant that a new block changed, or whose change a
+// reorganisation undid, once the Checker knows it: running streams ask again then. What
+// happened in a gap longer than 4,096 blocks it does not tell. f runs on the watcher's
+// goroutine and must not wait, so no Check in it. The returned function ends it.
 func (c *Checker) OnChange(f func(model, subject [32]byte)) (remove func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

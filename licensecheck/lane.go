@@ -15,7 +15,8 @@ const batch = 64
 // meanwhile goes into the next one together, each grant once however many wait for it.
 type lane struct {
 	read  func(ctx context.Context, keys []key) ([]record, error)
-	most  int // questions waiting
+	most  int           // questions waiting
+	pause time.Duration // after each call
 	now   func() time.Time
 	stats *counters
 
@@ -43,8 +44,8 @@ type call struct {
 	err    error
 }
 
-func newLane(read func(context.Context, []key) ([]record, error), most int, now func() time.Time, stats *counters) *lane {
-	l := &lane{read: read, most: most, now: now, stats: stats, calls: map[key]*call{}}
+func newLane(read func(context.Context, []key) ([]record, error), o Options, pause time.Duration, stats *counters) *lane {
+	l := &lane{read: read, most: o.Pending, pause: pause, now: o.Now, stats: stats, calls: map[key]*call{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }
@@ -115,6 +116,10 @@ func (l *lane) run() {
 			l.stats.chainErrors.Add(1)
 		}
 		l.answer(keys, records, err)
+		select {
+		case <-time.After(l.pause):
+		case <-l.ctx.Done():
+		}
 	}
 }
 

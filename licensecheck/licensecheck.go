@@ -28,13 +28,14 @@ var ErrWrong = errors.New("licensecheck: wrong chain or registry")
 // Options shape a Checker. RPC and Registry are required.
 type Options struct {
 	// RPC are HTTP or WebSocket URLs of nodes of one chain. The first one that
-	// answers is used until it fails. They may hold keys and are never shown.
+	// answers is used until it fails, then the next; one that answers 429 is left
+	// alone as its Retry-After says, 5 s at most. They may hold keys and are never shown.
 	RPC      []string
 	WS       string   // URL that can subscribe to new heads; empty: they are polled only
 	ChainID  uint64   // zero: whatever chain the nodes are on
 	Registry [20]byte // contract address
-	// Cache is the redis:// or rediss:// URL of a Redis that may vanish at any
-	// time; further hosts after commas make a cluster. Empty: memory only.
+	// Cache is the URL of a Redis that may vanish at any time: one server, a cluster or
+	// Sentinels, as package internal/redisurl writes them. Empty: memory only.
 	Cache string
 
 	// Finality is from when on a grant counts: latest, safe, finalized, or "N
@@ -53,7 +54,8 @@ type Options struct {
 	PollHeads time.Duration
 	// ReadTimeout bounds each question to a node. Zero: 2 s.
 	ReadTimeout time.Duration
-	// Records is how many grants memory holds, about 0.5 kB each. Zero: 100,000.
+	// Records is how many grants memory holds, about 0.5 kB each; a tenth as many
+	// subjects that have none stand beside them. Zero: 100,000.
 	Records int
 	// Pending is how many different subjects may wait for the chain at once, known
 	// ones and unknown ones apart; more get ErrUnavailable. Zero: 1,024.
@@ -67,6 +69,9 @@ const (
 	negativeAge = 2 * time.Second        // up to what age a record that refuses decides alone
 	cooldown    = time.Second            // how long a failed Redis or chain is left alone
 	cacheWait   = 100 * time.Millisecond // for each Redis command
+	// strangerPause is the time between two calls for subjects that nothing allows, of
+	// up to 64 each: what a flood of wallets can cost the node.
+	strangerPause = 50 * time.Millisecond
 )
 
 func (o Options) withDefaults() (Options, error) {

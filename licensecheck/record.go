@@ -35,6 +35,9 @@ func (r *record) allows(now time.Time) bool {
 	return policy.Standing(now, r.grant, r.grant.Final.Scope).Allowed()
 }
 
+// stranger reports whether the subject never had a grant.
+func (r *record) stranger() bool { return r.grant.Latest.Seq == 0 && r.grant.Final.Seq == 0 }
+
 // older reports whether another reading of the grant supersedes this one. Blocks
 // decide; within one block the number of writes does.
 func (r *record) older(than *record) bool {

@@ -1,6 +1,7 @@
 package licensecheck
 
 import (
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 	for i, hex := range servertest.AnvilKeys {
 		os.Setenv(fmt.Sprintf("FEALTY_TEST_ANVIL_%d", i), hex)
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16") // they wait more than they work; the flag exists
 	os.Exit(m.Run())
 }
 

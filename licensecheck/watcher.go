@@ -10,21 +10,24 @@ import (
 	"github.com/fealty/fealty/licensecheck/internal/node"
 )
 
-// backfill is how many blocks a new run of coverage reaches back, so that records
-// which other gateways left in Redis are confirmed at once.
-const backfill = 128
+const (
+	// stride is how many blocks are taken over at a time. A new run of coverage reaches
+	// that far back, so that records which other gateways left in Redis are confirmed at once.
+	stride = 128
+	// reach is the longest gap, in blocks, that coverage is continued over.
+	reach = 32 * stride
+)
 
 // watcher keeps the book at the chain's newest block.
 type watcher struct {
 	chain   *chain
 	book    *book
-	chainID uint64
 	url     string        // to subscribe at; empty: poll only
 	poll    time.Duration // between questions for the newest block
 	now     func() time.Time
 	log     *slog.Logger
 	stats   *counters
-	changed func([]change) // told after the book knows
+	changed func([]key) // told after the book knows
 	renamed func(node.Identity)
 
 	failing bool // the last step failed: say so once
@@ -67,6 +70,9 @@ func (w *watcher) run(ctx context.Context, heads <-chan node.Block) {
 // step asks for the newest block and follows it.
 func (w *watcher) step(ctx context.Context) error {
 	head, err := w.chain.head(ctx)
+	if errors.Is(err, errRenewed) {
+		return errors.Join(err, w.renew(ctx))
+	}
 	if err != nil {
 		return err
 	}
@@ -103,24 +109,55 @@ func (w *watcher) follow(ctx context.Context, head node.Block) error {
 	if w.book.knows(markOf(head)) {
 		return nil // a node that lags behind: it confirms nothing
 	}
+	if head.Number > top.Number+reach {
+		return w.gap(ctx, head)
+	}
 	now := w.now()
-	path, ancestor, err := w.chain.link(ctx, w.book, head)
+	for head.Number > top.Number+stride {
+		mid, err := w.chain.numbered(ctx, top.Number+stride)
+		if err == nil {
+			err = w.extend(ctx, mid, time.Time{})
+		}
+		if errors.Is(err, errGap) {
+			return w.gap(ctx, head)
+		}
+		if err != nil {
+			return err
+		}
+		top, _, _ = w.book.newest()
+	}
+	err := w.extend(ctx, head, now)
 	if errors.Is(err, errGap) {
-		w.stats.gaps.Add(1)
-		return w.restart(ctx, head)
+		return w.gap(ctx, head)
 	}
+	return err
+}
+
+// extend takes over the blocks up to this one, which is the newest as of now; with no
+// time, it is on the way there and confirms nothing.
+func (w *watcher) extend(ctx context.Context, to node.Block, now time.Time) error {
+	path, ancestor, err := w.chain.link(ctx, w.book, to)
 	if err != nil {
 		return err
 	}
-	changes, final, err := w.contents(ctx, path, head)
+	changes, err := w.chain.changesIn(ctx, path)
 	if err != nil {
 		return err
 	}
-	if w.book.extend(ancestor, path, changes, final, now) {
+	var final mark
+	if !now.IsZero() {
+		block, err := w.chain.finalBelow(ctx, to)
+		if err != nil {
+			return err
+		}
+		final = markOf(block)
+	}
+	undone, reorganised := w.book.extend(ancestor, path, changes, final, now)
+	if reorganised {
 		w.stats.reorgs.Add(1)
-		w.log.Warn("the chain reorganised", "from", ancestor+1, "to", head.Number)
+		w.log.Warn("the chain reorganised", "from", ancestor+1, "to", to.Number)
 	}
-	w.tell(changes)
+	w.tell(undone, changes)
 	return nil
 }
 
@@ -134,45 +171,64 @@ func (w *watcher) confirm(ctx context.Context, head node.Block) error {
 	return nil
 }
 
-// restart begins a new run of coverage, after a look at whether this is still the same registry.
-func (w *watcher) restart(ctx context.Context, head node.Block) error {
-	now := w.now()
-	id, changed, err := w.chain.identify(ctx, w.chainID)
-	if err != nil {
+func (w *watcher) gap(ctx context.Context, head node.Block) error {
+	w.stats.gaps.Add(1)
+	return w.restart(ctx, head)
+}
+
+// renew looks whether this is still the same registry, and drops all that is known if not.
+func (w *watcher) renew(ctx context.Context) error {
+	id, changed, err := w.chain.identify(ctx)
+	if err != nil || !changed {
 		return err
 	}
-	if changed {
-		w.log.Warn("the registry was deployed anew: this is another chain, and all that was known is dropped", "block", id.Block)
-		w.book.forget()
-		w.renamed(id)
+	w.log.Warn("the registry was deployed anew: this is another chain, and all that was known is dropped", "block", id.Block)
+	w.renamed(id)
+	w.tell(w.book.forget(), nil)
+	return nil
+}
+
+// restart begins a new run of coverage.
+func (w *watcher) restart(ctx context.Context, head node.Block) error {
+	if err := w.renew(ctx); err != nil {
+		return err
 	}
-	lo := max(id.Block, head.Number-min(backfill, head.Number))
+	now := w.now()
+	id, _ := w.chain.who()
+	lo := max(id.Block, head.Number-min(stride, head.Number))
 	path, err := w.chain.path(ctx, min(lo, head.Number), head)
 	if err != nil {
 		return err
 	}
-	changes, final, err := w.contents(ctx, path, head)
+	changes, err := w.chain.changesIn(ctx, path)
 	if err != nil {
 		return err
 	}
-	w.book.begin(path, changes, final, now)
-	w.tell(changes)
+	final, err := w.chain.finalBelow(ctx, head)
+	if err != nil {
+		return err
+	}
+	w.book.begin(path, changes, markOf(final), now)
+	w.tell(nil, changes)
 	return nil
 }
 
-func (w *watcher) contents(ctx context.Context, path []node.Block, head node.Block) ([]change, mark, error) {
-	changes, err := w.chain.changesIn(ctx, path)
-	if err != nil {
-		return nil, mark{}, err
-	}
-	final, err := w.chain.finalBelow(ctx, head)
-	return changes, markOf(final), err
-}
-
-func (w *watcher) tell(changes []change) {
+// tell names every grant once that was changed, or whose change was undone.
+func (w *watcher) tell(undone []key, changes []change) {
 	w.stats.events.Add(uint64(len(changes)))
-	if len(changes) > 0 {
-		w.changed(changes)
+	seen := map[key]bool{}
+	var keys []key
+	for _, c := range changes {
+		undone = append(undone, c.key)
+	}
+	for _, k := range undone {
+		if !seen[k] {
+			seen[k] = true
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) > 0 {
+		w.changed(keys)
 	}
 }
 
@@ -181,7 +237,7 @@ func (w *watcher) listen(ctx context.Context, heads chan node.Block) {
 	const first, last = time.Second, 30 * time.Second
 	for pause := first; ctx.Err() == nil; pause = min(2*pause, last) {
 		started := time.Now()
-		err := subscribe(ctx, w.url, w.chain.timeout, heads)
+		err := w.chain.subscribe(ctx, w.url, heads)
 		if ctx.Err() != nil {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
@@ -62,25 +63,39 @@ func block(ctx context.Context, c *ethclient.Client, method, which string) (Bloc
 	return *b, nil
 }
 
-// Range is the canonical blocks from lo to hi, in one request.
+// Range is the canonical blocks from lo to hi.
 func Range(ctx context.Context, c *ethclient.Client, lo, hi uint64) ([]Block, error) {
 	blocks := make([]*Block, hi-lo+1)
 	calls := make([]rpc.BatchElem, len(blocks))
 	for i := range calls {
 		calls[i] = rpc.BatchElem{Method: "eth_getBlockByNumber", Args: []any{hexutil.EncodeUint64(lo + uint64(i)), false}, Result: &blocks[i]}
 	}
-	if err := c.Client().BatchCallContext(ctx, calls); err != nil {
-		return nil, fmt.Errorf("reading blocks %d to %d: %w", lo, hi, Clean(err))
+	if err := Batch(ctx, c, calls); err != nil {
+		return nil, fmt.Errorf("reading blocks %d to %d: %w", lo, hi, err)
 	}
 	out := make([]Block, len(blocks))
 	for i, b := range blocks {
-		if err := calls[i].Error; err != nil {
-			return nil, fmt.Errorf("reading block %d: %w", lo+uint64(i), err)
-		}
 		if b == nil {
 			return nil, fmt.Errorf("reading block %d: %w", lo+uint64(i), ethereum.NotFound)
 		}
 		out[i] = *b
 	}
 	return out, nil
+}
+
+const most = 64 // calls in a request: nodes refuse long ones
+
+// Batch sends the calls in a few requests. The first that fails fails them all.
+func Batch(ctx context.Context, c *ethclient.Client, calls []rpc.BatchElem) error {
+	for some := range slices.Chunk(calls, most) {
+		if err := c.Client().BatchCallContext(ctx, some); err != nil {
+			return Clean(err)
+		}
+		for i, call := range some {
+			if call.Error != nil {
+				return fmt.Errorf("call %d of %d: %w", i+1, len(some), call.Error)
+			}
+		}
+	}
+	return nil
 }

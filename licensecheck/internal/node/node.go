@@ -23,12 +23,12 @@ import (
 var ErrWrong = errors.New("not the chain or registry asked for")
 
 // Dial connects to the node at rawURL.
-func Dial(ctx context.Context, rawURL string) (*ethclient.Client, error) {
+func Dial(ctx context.Context, rawURL string, options ...rpc.ClientOption) (*ethclient.Client, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
 		return nil, errors.New("the RPC URL cannot be read; it needs http(s)://host or ws(s)://host")
 	}
-	client, err := rpc.DialContext(ctx, rawURL)
+	client, err := rpc.DialOptions(ctx, rawURL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the node at %s: %w", u.Hostname(), Clean(err))
 	}
