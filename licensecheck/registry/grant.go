@@ -70,12 +70,18 @@ type Terms struct {
 
 func (t Terms) encode(controller [20]byte) (contract.LicenseRegistryTerms, error) {
 	from, to := t.NotBefore.Unix(), t.NotAfter.Unix()
-	if from < 0 || to >= 1<<40 {
+	if min(from, to) < 0 || max(from, to) >= 1<<40 {
 		return contract.LicenseRegistryTerms{}, errors.New("registry: the license's times must lie between 1970 and the year 36812")
 	}
 	return contract.LicenseRegistryTerms{
 		NotBefore: big.NewInt(from), NotAfter: big.NewInt(to), Scope: uint32(t.Scope), Plan: t.Plan, Controller: controller,
 	}, nil
+}
+
+func termsOf(t contract.LicenseRegistryTerms) Terms {
+	return Terms{
+		NotBefore: time.Unix(t.NotBefore.Int64(), 0), NotAfter: time.Unix(t.NotAfter.Int64(), 0), Scope: policy.Scope(t.Scope), Plan: t.Plan,
+	}
 }
 
 // Standing is one grant as the registry holds it at a block.
@@ -165,14 +171,45 @@ func (r *Registry) Buy(ctx context.Context, model [32]byte, plan uint32) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	value := p.Price
-	if p.Token != [20]byte{} {
+	return r.buy(ctx, bindings.PackPurchase(model, plan, p.Price, p.Token), p.Token, p.Price)
+}
+
+// SwitchPlan moves the wallet's license to another plan, now. What was left of the old
+// term is given up.
+func (r *Registry) SwitchPlan(ctx context.Context, model [32]byte, plan uint32) (Receipt, error) {
+	if r.options.Key == nil {
+		return Receipt{}, errors.New("registry: the change of plan needs a wallet")
+	}
+	p, err := r.Plan(ctx, model, plan)
+	if err != nil {
+		return Receipt{}, err
+	}
+	now, err := r.Show(ctx, model, wallet.Subject(r.options.Key.Address()))
+	if err != nil {
+		return Receipt{}, err
+	}
+	return r.buy(ctx, bindings.PackSwitchPlan(model, plan, p.Price, p.Token, now.License.Seq), p.Token, p.Price)
+}
+
+// buy sends a call that pays this price.
+func (r *Registry) buy(ctx context.Context, data []byte, token [20]byte, price *big.Int) (Receipt, error) {
+	value := price
+	var before *Preview
+	if token != [20]byte{} {
 		value = nil
-		if err := r.approve(ctx, p.Token, p.Price); err != nil {
+		err := r.approve(ctx, token, price)
+		if err != nil && !errors.As(err, &before) {
 			return Receipt{}, fmt.Errorf("registry: %w", err)
 		}
 	}
-	data := bindings.PackPurchase(model, plan, p.Price, p.Token)
+	if before != nil && before.Refused == nil { // a dry run: the purchase would fail for want of the approval, and says nothing
+		return Receipt{}, fmt.Errorf("registry: %w", &Preview{
+			What: "the purchase", From: before.From, To: r.identity.Registry, Value: new(big.Int), Bytes: len(data),
+			Fee: new(big.Int), Balance: before.Balance, Before: before,
+		})
+	} else if before != nil {
+		return Receipt{}, fmt.Errorf("registry: %w", before)
+	}
 	_, receipt, err := write(ctx, r, "the purchase", data, value, bindings.UnpackPurchasedEvent)
 	return receipt, err
 }

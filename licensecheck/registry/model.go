@@ -73,6 +73,20 @@ func (r *Registry) SetIssuer(ctx context.Context, model [32]byte, issuer [20]byt
 	return receipt, err
 }
 
+// Transfer offers the model to another wallet, which must accept it. The zero address
+// takes the offer back.
+func (r *Registry) Transfer(ctx context.Context, model [32]byte, to [20]byte) (Receipt, error) {
+	_, receipt, err := write(ctx, r, "the offer of the model", bindings.PackTransferModel(model, to), nil, bindings.UnpackModelTransferStartedEvent)
+	return receipt, err
+}
+
+// Accept takes over a model that was offered to the wallet. Issuers and vouchers of the
+// owner before are void from then on; licenses go on.
+func (r *Registry) Accept(ctx context.Context, model [32]byte) (Receipt, error) {
+	_, receipt, err := write(ctx, r, "the takeover of the model", bindings.PackAcceptModel(model), nil, bindings.UnpackModelTransferredEvent)
+	return receipt, err
+}
+
 // Commitment is a committed fingerprint root and the block that draws its responses.
 type Commitment struct {
 	Index       uint32

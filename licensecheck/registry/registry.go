@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/accounts/abi/bind/v2"
@@ -32,6 +33,10 @@ type Options struct {
 	Key      *wallet.Key // nil: reading only
 	// Progress, if set, is told what is being waited for.
 	Progress func(string)
+	// Wait bounds the wait for each transaction's block. Zero: as long as the context lasts.
+	Wait time.Duration
+	// DryRun sends nothing: whatever writes comes back with a [*Preview] as its error.
+	DryRun bool
 }
 
 // Registry is an open connection to a license registry.
@@ -109,6 +114,9 @@ func (r *Registry) As(key *wallet.Key) *Registry {
 	as.options.Key = key
 	return &as
 }
+
+// DeployedAt is the block that it was deployed in.
+func (r *Registry) DeployedAt() uint64 { return r.identity.Block }
 
 // Block is the number and the hash of the newest block.
 func (r *Registry) Block(ctx context.Context) (uint64, [32]byte, error) {

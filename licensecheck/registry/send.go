@@ -26,6 +26,9 @@ func (r *Registry) send(ctx context.Context, what string, to *common.Address, da
 	if r.options.Key == nil {
 		return nil, fmt.Errorf("%s needs a wallet; name a keystore file or an environment variable with a key", what)
 	}
+	if r.options.DryRun {
+		return nil, r.preview(ctx, what, to, data, value)
+	}
 	tx, err := r.submit(ctx, to, data, value)
 	if err != nil {
 		return nil, r.explain(ctx, what, err)
@@ -63,11 +66,24 @@ const (
 	lastPoll  = 2 * time.Second
 )
 
+// reminder is how often it is said that nothing has happened yet.
+const reminder = 15 * time.Second
+
 func (r *Registry) wait(ctx context.Context, hash common.Hash) (*types.Receipt, error) {
+	if r.options.Wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.options.Wait)
+		defer cancel()
+	}
 	var mined *types.Receipt
+	start, said := time.Now(), time.Now()
 	err := poll(ctx, func() (done bool) {
 		receipt, err := r.client.TransactionReceipt(ctx, hash)
 		mined = receipt
+		if time.Since(said) > reminder {
+			said = time.Now()
+			r.progress(fmt.Sprintf("still waiting after %v (transaction %s)", time.Since(start).Round(time.Second), hash))
+		}
 		return err == nil && receipt != nil // any error is waited out: the transaction is already on its way
 	})
 	return mined, err
