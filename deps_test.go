@@ -22,6 +22,7 @@ var boundaries = []boundary{
 	{"github.com/gomlx/", []string{"internal/llama", "internal/engine", "embed"}, "one place owns the graphs and their panics"},
 	{"github.com/redis/go-redis/", []string{"internal/redisurl", "licensecheck", "gateway/identity", "gateway/limit", "gateway/usage"}, "Redis is an edge"},
 	{"github.com/ethereum/go-ethereum", []string{"licensecheck", "internal/wallet", "internal/audit", "internal/devnet"}, "the chain is an edge"},
+	{"github.com/cedar-policy/", []string{"gateway/rules"}, "one place owns the operator's rules"},
 	{"github.com/valyala/fasthttp", []string{"gateway"}, "HTTP is an edge"},
 	{module + "cmd", []string{"cmd"}, "cmd wires; nothing stands on it"},
 	{module + "gateway", []string{"gateway", "cmd"}, "data flows one way: cmd, gateway, then what it asks"},

@@ -110,9 +110,12 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 	return a, nil
 }
 
-// start charges the budget, then the backend begins.
+// start asks the operator's rules and charges the budget, then the backend begins.
 func (a *answer) start(call Call) (err error) {
 	tokens := estimate(call.Request.PromptBytes, call.MaxTokens)
+	if err := a.s.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
+		return err
+	}
 	if a.reservation, err = a.s.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fealty/fealty/gateway/identity"
 	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/policy"
 )
@@ -69,6 +70,7 @@ func (s *Server) admit(ctx context.Context, now time.Time, caller *identity.Call
 	if err != nil {
 		return pass{}, licenseUnavailable(err)
 	}
+	grant.Plan = grant.Plan.Within(policy.Plan(m.cfg.Caps))
 	p := pass{caller: caller, model: m, grant: grant}
 	if d := policy.Standing(now, grant, scope); !d.Allowed() {
 		return pass{}, refuseDecision(d, m, caller)
@@ -86,6 +88,18 @@ func (s *Server) hosted(ctx context.Context, now time.Time, m *model) error {
 		return hostUnlicensed(m, d.Reason)
 	}
 	return nil
+}
+
+// obey asks the operator's own rules, if there are any.
+func (s *Server) obey(now time.Time, p pass, scope policy.Scope, c Call, tokens uint64) error {
+	if s.deps.Rules == nil {
+		return nil
+	}
+	err := s.deps.Rules.Check(rules.Request{
+		Account: p.caller.Account, Use: scope.String(), Model: p.model.cfg.Name, Subject: p.caller.Subject, Key: p.caller.KeyID,
+		Plan: p.grant.Final.PlanVersion, Tokens: tokens, MaxTokens: c.MaxTokens, Stream: c.Request.Stream, Now: now,
+	})
+	return refuseRule(err)
 }
 
 // reserve charges one request and the most tokens that it may use.

@@ -25,6 +25,7 @@ type Config struct {
 	Identity   IdentityConfig `yaml:"identity"`
 	Chains     []ChainConfig  `yaml:"chains"`
 	Models     []ModelConfig  `yaml:"models"`
+	Rules      string         `yaml:"rules"` // file of Cedar policies; empty: none
 	Limits     LimitsConfig   `yaml:"limits"`
 	Timeouts   TimeoutsConfig `yaml:"timeouts"`
 }
@@ -79,6 +80,13 @@ type ModelConfig struct {
 	InverseNucleus *InverseNucleusConfig `yaml:"inverse_nucleus"`
 	DefaultTokens  int                   `yaml:"default_max_tokens"`
 	MaxTokens      int                   `yaml:"max_tokens"`
+	Caps           CapsConfig            `yaml:"caps"`
+}
+
+// CapsConfig is what the operator allows each licensee at most, whatever its plan.
+type CapsConfig struct {
+	RPM          uint32 `yaml:"rpm"`            // requests per minute. Zero: as the plan says
+	TokensPerDay uint64 `yaml:"tokens_per_day"` // Zero: as the plan says
 }
 
 // LicenseConfig names the registry's record of a model.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fealty/fealty/gateway/identity"
 	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/policy"
 )
@@ -55,13 +56,14 @@ type Ledger interface {
 	Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]usage.Total, error)
 }
 
-// Deps is what the server asks. All are required but Log and Now.
+// Deps is what the server asks. All are required but Rules, Log and Now.
 type Deps struct {
 	Identities Identities
 	Limits     Limits
 	Ledger     Ledger
 	Host       [32]byte         // the subject of this host's own grants
 	Models     map[string]Model // by ModelConfig.Name
+	Rules      *rules.Rules     // the operator's own; nil: none
 	Log        *slog.Logger     // nil: discards
 	Now        func() time.Time // nil: time.Now
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/policy"
 )
@@ -60,7 +61,7 @@ func refuseCredential(err error) *openai.Error {
 func stateUnavailable(cause error) *openai.Error {
 	return &openai.Error{
 		Status: http.StatusServiceUnavailable, Code: "state_unavailable", Retry: true, RetryAfter: 2 * time.Second, Cause: cause,
-		Message: "This gateway cannot reach its state store, so it cannot tell who is calling. Nothing was refused; try again.",
+		Message: "This gateway cannot reach its store of keys, budgets and usage. Nothing was refused; try again.",
 	}
 }
 
@@ -68,6 +69,23 @@ func licenseUnavailable(cause error) *openai.Error {
 	return &openai.Error{
 		Status: http.StatusServiceUnavailable, Code: "license_unavailable", Retry: true, RetryAfter: 2 * time.Second, Cause: cause,
 		Message: "The license could not be looked up on the chain. Nothing was refused; try again.",
+	}
+}
+
+// refuseRule words what package rules says; nil stays nil.
+func refuseRule(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rules.ErrDenied):
+		return &openai.Error{
+			Status: http.StatusForbidden, Code: "operator_rule", Cause: err,
+			Message: "The operator of this gateway does not permit this request. The license is not the reason.",
+		}
+	}
+	return &openai.Error{
+		Status: http.StatusServiceUnavailable, Code: "rules_unavailable", Cause: err,
+		Message: "The operator's rules could not be evaluated; the gateway's log says why. Ask the operator.",
 	}
 }
 

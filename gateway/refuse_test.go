@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/policy"
 )
 
@@ -183,6 +184,40 @@ func TestLimits(t *testing.T) {
 	got = r.post("/v1/chat/completions", r.key, ask)
 	if want := (refusal{429, "rate_limit_exceeded", "", "true"}); got.refusal() != want || got.header.Get("retry-after") == "" {
 		t.Errorf("over the minute's requests: got %+v, retry-after %q, want %+v", got.refusal(), got.header.Get("retry-after"), want)
+	}
+}
+
+func TestCapsOfTheOperator(t *testing.T) {
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Models[0].Caps = gateway.CapsConfig{RPM: 2} })
+	r.chain.set(r.subject, func(g *policy.Grant) { g.Plan = policy.Plan{RPM: 100} })
+	for i, want := range []int{200, 200, 429} {
+		if got := r.post("/v1/chat/completions", r.key, chatBody("")); got.status != want {
+			t.Errorf("request %d: %d %s, want %d", i, got.status, got.body, want)
+		}
+	}
+}
+
+func TestRulesOfTheOperator(t *testing.T) {
+	own, err := rules.Parse("own", []byte(`permit (principal, action, resource);
+forbid (principal, action == Action::"chat", resource == Model::"echo") when { context.max_tokens > 100 && !context.stream };
+forbid (principal, action == Action::"completions", resource) when { context.nothing == 1 };`))
+	must(t, err)
+	r := newRig(t, func(_ *gateway.Config, d *gateway.Deps) { d.Rules = own })
+	for name, c := range map[string]struct {
+		path, body string
+		want       refusal
+	}{
+		"permitted":     {"/v1/chat/completions", chatBody(`,"max_tokens":100`), refusal{status: 200}},
+		"forbidden":     {"/v1/chat/completions", chatBody(`,"max_tokens":101`), refusal{403, "operator_rule", "", "false"}},
+		"a broken rule": {"/v1/completions", `{"model":"echo","prompt":"hi"}`, refusal{503, "rules_unavailable", "", "false"}},
+	} {
+		got := r.post(c.path, r.key, c.body)
+		if got.status != c.want.status || got.status != 200 && got.refusal() != c.want {
+			t.Errorf("%s: %d %s, want %+v", name, got.status, got.body, c.want)
+		}
+	}
+	if !strings.Contains(r.log.String(), "nothing") {
+		t.Error("the log does not say which rule failed")
 	}
 }
 

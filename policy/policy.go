@@ -5,7 +5,11 @@
 // before coming here. Start with [Decide].
 package policy
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Status is a grant's state as the registry contract stores it.
 type Status uint8
@@ -28,6 +32,31 @@ const (
 	ScopeHost        Scope = 1 << 8 // serving the model to others
 )
 
+// String names the uses, separated by commas; "none" is the empty set.
+func (s Scope) String() string {
+	var names []string
+	for _, use := range uses {
+		if s&use.bit != 0 {
+			names = append(names, use.name)
+			s &^= use.bit
+		}
+	}
+	if s != 0 { // uses of a later contract
+		names = append(names, "0x"+strconv.FormatUint(uint64(s), 16))
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+var uses = []struct {
+	name string
+	bit  Scope
+}{
+	{"chat", ScopeChat}, {"completions", ScopeCompletions}, {"embeddings", ScopeEmbeddings}, {"host", ScopeHost},
+}
+
 // License is one view of a grant: who may use a model, when, and for what.
 type License struct {
 	Status      Status
@@ -42,6 +71,19 @@ type License struct {
 type Plan struct {
 	RPM          uint32 // requests per minute; 0: no limit
 	TokensPerDay uint64 // prompt and completion tokens per UTC day; 0: no limit
+}
+
+// Within is the plan, with no limit above the cap's.
+func (p Plan) Within(cap Plan) Plan {
+	return Plan{RPM: lower(p.RPM, cap.RPM), TokensPerDay: lower(p.TokensPerDay, cap.TokensPerDay)}
+}
+
+// lower is the lower of two limits, of which 0 is none.
+func lower[T uint32 | uint64](a, b T) T {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // Grant is what the chain says of one subject and one model, seen twice: at the

@@ -323,3 +323,32 @@ func BenchmarkDecide(b *testing.B) {
 		policy.Decide(now, g, policy.Usage{}, r)
 	}
 }
+
+func TestWithin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limits := func(name string) policy.Plan {
+			return policy.Plan{RPM: rapid.Uint32Range(0, 9).Draw(t, name+" rpm"), TokensPerDay: rapid.Uint64Range(0, 9).Draw(t, name+" tokens")}
+		}
+		plan, most := limits("plan"), limits("cap")
+		both := plan.Within(most)
+		allows := func(p policy.Plan, n int) bool {
+			return (p.RPM == 0 || uint32(n) <= p.RPM) && (p.TokensPerDay == 0 || uint64(n) <= p.TokensPerDay)
+		}
+		for n := 1; n < 11; n++ {
+			if allows(both, n) != (allows(plan, n) && allows(most, n)) {
+				t.Fatalf("%+v within %+v is %+v, which is wrong about %d", plan, most, both, n)
+			}
+		}
+	})
+}
+
+func TestScopeNames(t *testing.T) {
+	for s, want := range map[policy.Scope]string{
+		0: "none", policy.ScopeChat: "chat", policy.ScopeHost: "host",
+		policy.ScopeChat | policy.ScopeEmbeddings | 1<<4: "chat,embeddings,0x10",
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%x: got %q, want %q", uint32(s), got, want)
+		}
+	}
+}

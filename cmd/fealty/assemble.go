@@ -18,6 +18,7 @@ import (
 	"github.com/fealty/fealty/gateway/embedded"
 	"github.com/fealty/fealty/gateway/identity"
 	"github.com/fealty/fealty/gateway/limit"
+	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/gateway/upstream"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/engine"
@@ -78,6 +79,9 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
 	if deps.Host, err = wallet.HostSubject(cfg.Host.Domain); err != nil {
 		return fmt.Errorf("host.domain: %w", err)
 	}
+	if deps.Rules, err = loadRules(cfg.Rules); err != nil {
+		return err
+	}
 	if err := n.openState(ctx, cfg, secret, &deps); err != nil {
 		return err
 	}
@@ -88,6 +92,18 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
 	}
 	n.server, err = gateway.New(deps, cfg)
 	return err
+}
+
+// loadRules reads the operator's own rules; no file is no rules.
+func loadRules(path string) (*rules.Rules, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("rules: %w", err)
+	}
+	return rules.Parse(path, text)
 }
 
 // openState connects who calls, what is left and what was used to the state store.

@@ -47,6 +47,9 @@ func newConfig() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if _, err := loadRules(cfg.Rules); err != nil {
+				return err
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s holds: %d model(s), listening on %s\n", path, len(cfg.Models), cfg.Listen)
 			return err
 		},
