@@ -47,6 +47,19 @@ func (x *exchange) token() error {
 	})
 }
 
+// revokeToken ends the very token that the request comes with: no one can revoke
+// another's.
+func (x *exchange) revokeToken() error {
+	c, err := x.walletCaller()
+	if err != nil {
+		return err
+	}
+	if err := x.s.deps.Identities.RevokeToken(x.ctx, c); err != nil {
+		return stateUnavailable(err)
+	}
+	return x.reply(map[string]any{"revoked": true, "account": c.Account})
+}
+
 func (x *exchange) jwks() error { return x.replyJSON(x.s.deps.Identities.JWKS()) }
 
 // apiKey is an API key on the wire. Key is only set in the answer to its making.

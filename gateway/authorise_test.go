@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/devnet"
@@ -39,15 +41,18 @@ func warm(tb testing.TB) (*Server, []byte) {
 	store, err := devnet.StartRedis()
 	ok(err)
 	tb.Cleanup(func() { store.Close() })
-	state, err := identity.OpenState("redis://" + store.Addr())
+	client, err := state.Open("redis://" + store.Addr())
 	ok(err)
-	tb.Cleanup(func() { state.Close() })
-	_, err = identity.InitState(tb.Context(), state)
+	tb.Cleanup(func() { client.Close() })
+	_, err = state.Init(tb.Context(), client)
 	ok(err)
-	signs, _, err := identity.NewSigningKey()
+	guarded, err := state.Watch(tb.Context(), state.Options{Client: client})
+	ok(err)
+	tb.Cleanup(func() { guarded.Close() })
+	signs, _, err := token.NewKey()
 	ok(err)
 	ids, err := identity.New(identity.Options{
-		Redis: state, Secret: bytes.Repeat([]byte("s"), 32), Keys: []identity.SigningKey{signs}, Wallets: &wallet.Verifier{},
+		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signs}, Wallets: &wallet.Verifier{},
 		Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1, CacheTTL: time.Minute,
 	})
 	ok(err)
@@ -56,9 +61,9 @@ func warm(tb testing.TB) (*Server, []byte) {
 	ok(err)
 	l := policy.License{Status: policy.Active, NotAfter: 1 << 40, Scope: policy.ScopeChat | policy.ScopeHost, Seq: 1}
 	m := Model{Backend: noBackend{}, Licenses: &allLicensed{policy.Grant{Final: l, Latest: l}}}
-	limits := limit.New(state, "bench")
+	limits := limit.New(client, "bench")
 	tb.Cleanup(func() { limits.Close() })
-	ledger := usage.New(state, nil)
+	ledger := usage.New(client, nil)
 	tb.Cleanup(func() { ledger.Close() })
 	s, err := New(Deps{
 		Identities: ids, Limits: limits, Ledger: ledger,

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/fealty/fealty/gateway/identity/token"
 )
 
 // Config is configs/serve.yaml, which explains every field. Durations are written
@@ -44,6 +47,7 @@ type HostConfig struct {
 // RedisConfig holds redis:// URLs, which are secrets.
 type RedisConfig struct {
 	State Secret `yaml:"state"`
+	Seen  string `yaml:"seen"`  // file of this gateway alone; unset: see configs/serve.yaml
 	Cache Secret `yaml:"cache"` // unset: licenses are cached in memory only
 }
 
@@ -54,6 +58,18 @@ type IdentityConfig struct {
 	SigningKeys []Secret      `yaml:"signing_keys"`
 	TokenTTL    time.Duration `yaml:"token_ttl"`
 	CacheTTL    time.Duration `yaml:"cache_ttl"`
+	Issuers     []OtherIssuer `yaml:"issuers"`
+}
+
+// OtherIssuer is an issuer besides the gateway whose tokens are accepted.
+type OtherIssuer struct {
+	Issuer     string        `yaml:"issuer"`     // the iss of its tokens, exactly
+	JWKSURL    string        `yaml:"jwks_url"`   // https, or http on a loopback address
+	Audience   string        `yaml:"audience"`   // must be among the aud of its tokens
+	Algorithms []string      `yaml:"algorithms"` // asymmetric ones only
+	Wallets    []string      `yaml:"wallets"`    // accounts that it may speak for; "*": all
+	Refresh    time.Duration `yaml:"refresh"`    // Zero: 5m
+	MaxAge     time.Duration `yaml:"max_age"`    // Zero: 1h
 }
 
 // ChainConfig is one chain and how it is read. The checker's settings are
@@ -227,6 +243,28 @@ func (i IdentityConfig) validate(errs *problems, chains []ChainConfig) {
 	errs.need("identity.chain", named(chains, i.Chain), "the name of one of chains")
 	errs.within("identity.token_ttl", i.TokenTTL, time.Second, time.Hour)
 	errs.within("identity.cache_ttl", i.CacheTTL, time.Millisecond, time.Minute)
+	taken := map[string]bool{i.Issuer: true}
+	for n, o := range i.Issuers {
+		at := fmt.Sprintf("identity.issuers[%d]", n)
+		errs.need(at+".issuer", !taken[o.Issuer], "an iss of its own, other than identity.issuer")
+		taken[o.Issuer] = true
+		o.validate(errs, at)
+	}
+}
+
+func (o OtherIssuer) validate(errs *problems, at string) {
+	errs.need(at+".issuer", o.Issuer != "" && !strings.Contains(o.Issuer, "|"), "the iss of its tokens, without '|'")
+	errs.need(at+".jwks_url", httpURL(o.JWKSURL), "an https URL without user and query")
+	errs.need(at+".audience", o.Audience != "", "what its tokens name this gateway: tokens for others must not work here")
+	errs.need(at+".algorithms", len(o.Algorithms) > 0, "at least one of "+strings.Join(token.Algorithms, ", "))
+	for _, a := range o.Algorithms {
+		errs.need(at+".algorithms", slices.Contains(token.Algorithms, a), "only "+strings.Join(token.Algorithms, ", "))
+	}
+	for _, w := range o.Wallets {
+		errs.need(at+".wallets", w == "*" || strings.HasPrefix(w, "eip155:"), `accounts such as eip155:1:0xAb..., or "*"`)
+	}
+	errs.within(at+".refresh", o.Refresh, time.Second, 24*time.Hour)
+	errs.within(at+".max_age", o.MaxAge, time.Second, 7*24*time.Hour)
 }
 
 func named(chains []ChainConfig, name string) bool {

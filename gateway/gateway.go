@@ -35,6 +35,7 @@ type Identities interface {
 	CreateKey(ctx context.Context, c *identity.Caller, r identity.KeyRequest) (identity.Key, string, error)
 	ListKeys(ctx context.Context, subject [32]byte) ([]identity.Key, error)
 	RevokeKey(ctx context.Context, subject [32]byte, id string) error
+	RevokeToken(ctx context.Context, c *identity.Caller) error
 }
 
 // Licenses says what the chain grants; *licensecheck.Checker. An error means that

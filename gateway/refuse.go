@@ -48,7 +48,7 @@ func refuseCredential(err error) *openai.Error {
 	case errors.Is(err, identity.ErrExpired):
 		e = unauthorized("credential_expired", "The token or API key has expired. Sign in again, or make a new key.")
 	case errors.Is(err, identity.ErrRevoked):
-		e = unauthorized("credential_revoked", "The API key was revoked. Make a new key.")
+		e = unauthorized("credential_revoked", "The token or API key was revoked. Sign in again, or make a new key.")
 	case errors.Is(err, identity.ErrInvalid):
 		e = unauthorized("invalid_api_key", "The token or API key is not valid here. Send \"Authorization: Bearer <key>\" with a key made by this gateway.")
 	default:

@@ -18,6 +18,8 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/embedded"
 	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/devnet"
@@ -230,13 +232,16 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	t.Helper()
 	r := &rig{t: t, redis: store, engine: newEchoEngine(), host: [32]byte{1}, log: &lockedBuffer{}, served: make(chan error, 2)}
 	r.chain = &grants{held: map[[32]byte]policy.Grant{r.host: license(policy.ScopeHost)}}
-	state, err := identity.OpenState("redis://" + store.Addr())
+	client, err := state.Open("redis://" + store.Addr())
 	must(t, err)
-	t.Cleanup(func() { state.Close() })
-	_, err = identity.InitState(t.Context(), state)
+	t.Cleanup(func() { client.Close() })
+	_, err = state.Init(t.Context(), client)
 	must(t, err)
+	guarded, err := state.Watch(t.Context(), state.Options{Client: client})
+	must(t, err)
+	t.Cleanup(func() { guarded.Close() })
 	r.ids, err = identity.New(identity.Options{
-		Redis: state, Secret: bytes.Repeat([]byte("s"), 32), Keys: []identity.SigningKey{signingKey(t)},
+		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signingKey(t)},
 		Wallets: &wallet.Verifier{}, Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1337,
 		CacheTTL: time.Minute, // so that only the hint can be what ends a cached key
 	})
@@ -246,9 +251,9 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	backend, err := embedded.New(embedded.Options{Engine: r.engine, Tokenizer: bytesTokenizer{}, Context: 4096})
 	must(t, err)
 	cfg := testConfig(t)
-	limits := limit.New(state, "test")
+	limits := limit.New(client, "test")
 	t.Cleanup(func() { limits.Close() })
-	ledger := usage.New(state, nil)
+	ledger := usage.New(client, nil)
 	t.Cleanup(func() { ledger.Close() })
 	r.ledger = ledger
 	deps := gateway.Deps{
@@ -292,9 +297,9 @@ func newWallet(t *testing.T) (*wallet.Key, [32]byte) {
 	return key, wallet.Subject(key.Address())
 }
 
-func signingKey(t *testing.T) identity.SigningKey {
+func signingKey(t *testing.T) token.Key {
 	t.Helper()
-	key, _, err := identity.NewSigningKey()
+	key, _, err := token.NewKey()
 	must(t, err)
 	return key
 }

@@ -51,6 +51,7 @@ var routes = map[string]map[string]handler{
 	"/v1/keys/":              {"DELETE": (*exchange).revokeKey},
 	"/auth/challenge":        {"POST": (*exchange).challenge},
 	"/auth/token":            {"POST": (*exchange).token},
+	"/auth/revoke":           {"POST": (*exchange).revokeToken},
 	"/.well-known/jwks.json": {"GET": (*exchange).jwks},
 }
 

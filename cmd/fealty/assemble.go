@@ -17,6 +17,8 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/embedded"
 	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/gateway/upstream"
@@ -112,12 +114,16 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 	if err != nil {
 		return err
 	}
-	state, err := identity.OpenState(string(url))
+	client, err := state.Open(string(url))
 	if err != nil {
 		return err
 	}
-	n.onClose(state.Close)
-
+	n.onClose(client.Close)
+	store, err := state.Watch(ctx, state.Options{Client: client, Seen: cfg.Redis.Seen, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(store.Close)
 	keys, err := signingKeys(cfg.Identity.SigningKeys)
 	if err != nil {
 		return err
@@ -136,30 +142,39 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 	}
 	n.onClose(func() error { verifier.Close(); return nil })
 	service, err := identity.New(identity.Options{
-		Redis: state, Secret: secret, Keys: keys, Wallets: verifier,
+		State: store, Secret: secret, Keys: keys, Wallets: verifier, Others: otherIssuers(cfg.Identity.Issuers),
 		Issuer: cfg.Identity.Issuer, Domain: cfg.Identity.Domain(), ChainID: chain.ChainID,
-		TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL,
+		TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.onClose(service.Close)
-	limits := limit.New(state, cfg.Deployment)
+	limits := limit.New(client, cfg.Deployment)
 	n.onClose(limits.Close)
-	ledger := usage.New(state, n.log)
+	ledger := usage.New(client, n.log)
 	n.onClose(ledger.Close)
 	deps.Identities, deps.Limits, deps.Ledger = service, limits, ledger
 	return nil
 }
 
-func signingKeys(files []gateway.Secret) ([]identity.SigningKey, error) {
-	var keys []identity.SigningKey
+func otherIssuers(list []gateway.OtherIssuer) (out []identity.Other) {
+	for _, o := range list {
+		out = append(out, identity.Other{Wallets: o.Wallets, RemoteOptions: token.RemoteOptions{
+			Name: o.Issuer, URL: o.JWKSURL, Audience: o.Audience, Algorithms: o.Algorithms, Refresh: o.Refresh, MaxAge: o.MaxAge,
+		}})
+	}
+	return out
+}
+
+func signingKeys(files []gateway.Secret) ([]token.Key, error) {
+	var keys []token.Key
 	for _, f := range files {
 		text, err := f.Resolve()
 		if err != nil {
 			return nil, err
 		}
-		key, err := identity.ParseSigningKey(text)
+		key, err := token.ParseKey(text)
 		if err != nil {
 			return nil, fmt.Errorf("identity.signing_keys: %s: %w", f, err)
 		}

@@ -15,7 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fealty/fealty/gateway"
-	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/wallet"
 )
@@ -39,12 +40,12 @@ func (d *demo) startRedis(ctx context.Context) (err error) {
 		return err
 	}
 	d.onClose(d.redis.Close)
-	state, err := identity.OpenState("redis://" + d.redis.Addr() + "/0")
+	client, err := state.Open("redis://" + d.redis.Addr() + "/0")
 	if err != nil {
 		return err
 	}
-	defer state.Close()
-	_, err = identity.InitState(ctx, state)
+	defer client.Close()
+	_, err = state.Init(ctx, client)
 	return err
 }
 
@@ -82,7 +83,7 @@ func (d *demo) config(origin string, backend gateway.BackendConfig) (gateway.Con
 		"rpc.url":           d.chain.HTTP(),
 		"ws.url":            d.chain.WS(),
 	}
-	_, pem, err := identity.NewSigningKey()
+	_, pem, err := token.NewKey()
 	if err != nil {
 		return gateway.Config{}, err
 	}

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/testmodel"
@@ -180,7 +180,7 @@ type served struct{ dir, rpc, ws, redis, registry, model string }
 func writeConfig(t *testing.T, s served) (path, origin string) {
 	t.Helper()
 	dir := t.TempDir()
-	_, pem, err := identity.NewSigningKey()
+	_, pem, err := token.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

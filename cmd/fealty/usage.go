@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/state"
 	ledger "github.com/fealty/fealty/gateway/usage"
 )
 
@@ -72,14 +72,14 @@ func (o *usageExport) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	state, err := identity.OpenState(string(url))
+	client, err := state.Open(string(url))
 	if err != nil {
 		return err
 	}
-	defer state.Close()
+	defer client.Close()
 	lines := 0
 	err = writeTo(cmd.OutOrStdout(), o.output, func(w io.Writer) error {
-		lines, err = o.write(cmd.Context(), ledger.NewReader(state), days, w)
+		lines, err = o.write(cmd.Context(), ledger.NewReader(client), days, w)
 		return err
 	})
 	if err == nil {

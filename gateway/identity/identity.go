@@ -1,5 +1,5 @@
 // Package identity says who is calling: wallets sign in (EIP-4361) for short
-// tokens (EdDSA JWT), and make API keys with them.
+// tokens (EdDSA JWT), other issuers vouch for their users, and both make API keys.
 //
 // It answers who, never whether: licenses are not its business. A credential that
 // is wrong and a store that cannot be asked are different errors, and neither is
@@ -11,26 +11,29 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/token"
 )
 
 // Errors that callers match. Everything else that Identify returns wraps
 // ErrUnavailable.
 var (
-	ErrInvalid     = errors.New("the credential is malformed, forged or unknown")
-	ErrExpired     = errors.New("the credential has expired")
+	ErrInvalid     = token.ErrInvalid
+	ErrExpired     = token.ErrExpired
 	ErrRevoked     = errors.New("the credential was revoked")
-	ErrUnavailable = errors.New("the identity store cannot be asked")
+	ErrUnavailable = errors.New("nobody can say who is calling")
 )
 
 // Caller is whom a credential speaks for.
 type Caller struct {
-	Subject [32]byte // the wallet address, left-padded: the contract's subject
-	Account string   // CAIP-10, such as eip155:1:0xAb16...
+	Subject [32]byte // the contract's name for the caller: a wallet's address, left-padded, or a hash
+	Account string   // the same for people: CAIP-10, such as eip155:1:0xAb16..., or oidc:ISSUER|SUB
 	KeyID   string   // the API key's public id; "" for a token
+	TokenID string   // what a token is revoked by; "" for an API key
 	Models  []string // the only models this key may use; nil: all
 	RPM     uint32   // requests per minute of this key; 0: as the license says
 	// TokensPerDay of this key, prompt and completion; 0: as the license says.
@@ -63,28 +66,31 @@ type Wallets interface {
 
 // Options is what a Service needs. Every field without a stated zero is required.
 type Options struct {
-	Redis   redis.UniversalClient // the state store, not the cache
-	Secret  []byte                // shared by the replicas; 32 bytes or more
-	Keys    []SigningKey          // the first signs, all verify
+	State   *state.Store // stays open
+	Secret  []byte       // shared by the replicas; 32 bytes or more
+	Keys    []token.Key  // the first signs, all verify
 	Wallets Wallets
-	Issuer  string // of tokens, such as https://api.example.com
+	Issuer  string  // of tokens, such as https://api.example.com
+	Others  []Other // whose tokens are accepted too
 	// Audience of tokens. Zero: the issuer.
 	Audience string
 	Domain   string // EIP-4361 domain, such as api.example.com
 	ChainID  uint64 // of the registry's chain
 	// TokenTTL is how long a token lives. Zero: 15 minutes; at most 1 hour.
 	TokenTTL time.Duration
-	// CacheTTL is how long a verified key is believed before the store is asked
+	// CacheTTL is how long a verified credential is believed before the store is asked
 	// again: the bound on a revocation whose hint got lost. Zero: 2 seconds.
 	CacheTTL  time.Duration
 	CacheSize int              // verified credentials held. Zero: 65536
 	Now       func() time.Time // Zero: time.Now
+	Log       *slog.Logger     // nil: discards
 }
 
 // Service identifies callers. It is safe for concurrent use. Close it.
 type Service struct {
 	o      Options
-	tokens *issuer
+	tokens *token.Issuer
+	others map[string]*other // by issuer
 	store  store
 	cache  *cache
 	hints  *hints
@@ -95,18 +101,23 @@ func New(o Options) (*Service, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	tokens, err := newIssuer(o)
+	tokens, err := token.NewIssuer(o.Issuer, o.Audience, o.TokenTTL, o.Keys)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{o: o, tokens: tokens, cache: newCache(o.CacheSize), store: store{redis: o.Redis}}
-	s.hints = listen(o.Redis, s.cache.dropKey)
+	s := &Service{o: o, tokens: tokens, others: map[string]*other{}, cache: newCache(o.CacheSize), store: store{o.State}}
+	for _, describes := range o.Others {
+		if err := s.add(describes); err != nil {
+			return nil, errors.Join(err, s.closeOthers())
+		}
+	}
+	s.hints = listen(o.State.Client(), s.cache.drop)
 	return s, nil
 }
 
 func (o *Options) complete() error {
 	switch {
-	case o.Redis == nil:
+	case o.State == nil:
 		return errors.New("identity: no state store")
 	case len(o.Secret) < 32:
 		return errors.New("identity: the deployment secret must have at least 32 bytes")
@@ -124,6 +135,7 @@ func (o *Options) complete() error {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.Log = orDefault(o.Log, slog.New(slog.DiscardHandler))
 	return nil
 }
 
@@ -135,39 +147,35 @@ func orDefault[T comparable](v, def T) T {
 	return v
 }
 
-// Close stops listening for revocations.
-func (s *Service) Close() error { return s.hints.close() }
+// Close stops listening for revocations and fetching keys.
+func (s *Service) Close() error { return errors.Join(s.hints.close(), s.closeOthers()) }
 
 // Identify says whom the credential (an API key or a token, without "Bearer ")
 // speaks for at now. A credential seen lately costs a hash and a map look-up. The
 // Caller is shared: do not change it.
 func (s *Service) Identify(ctx context.Context, credential []byte, now time.Time) (*Caller, error) {
+	if err := s.o.State.Err(); err != nil { // what was revoked is not known any more
+		return nil, unavailable(err)
+	}
 	sum := sha256.Sum256(credential)
-	if caller := s.cache.get(sum, now); caller != nil {
+	caller, epoch := s.cache.get(sum, now)
+	if caller != nil {
 		return caller, nil
 	}
-	caller, until, err := s.verify(ctx, string(credential), sum, now)
+	caller, err := s.verify(ctx, string(credential), sum, now)
 	if err != nil {
 		return nil, err
 	}
-	s.cache.put(sum, caller, until)
+	s.cache.put(sum, caller, earlier(now.Add(s.o.CacheTTL), caller.Expires), epoch)
 	return caller, nil
 }
 
-// verify does the work behind a miss, and says until when the result may be held.
-func (s *Service) verify(ctx context.Context, credential string, sum [32]byte, now time.Time) (*Caller, time.Time, error) {
+// verify does the work behind a miss.
+func (s *Service) verify(ctx context.Context, credential string, sum [32]byte, now time.Time) (*Caller, error) {
 	if strings.HasPrefix(credential, keyPrefix) {
-		caller, err := s.verifyKey(ctx, credential, sum, now)
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		return caller, earlier(now.Add(s.o.CacheTTL), caller.Expires), nil
+		return s.verifyKey(ctx, credential, sum, now)
 	}
-	caller, err := s.tokens.verify(credential, now)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	return caller, caller.Expires, nil
+	return s.verifyToken(ctx, credential, now)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -178,4 +186,4 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // JWKS is the public half of the signing keys, for others who verify our tokens.
-func (s *Service) JWKS() []byte { return s.tokens.jwks }
+func (s *Service) JWKS() []byte { return s.tokens.JWKS() }

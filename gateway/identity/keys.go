@@ -96,7 +96,7 @@ func (s *Service) RevokeKey(ctx context.Context, subject [32]byte, id string) er
 	if err := s.store.revoke(ctx, subject, id); err != nil {
 		return err
 	}
-	s.cache.dropKey(id)
+	s.cache.drop(id)
 	return nil
 }
 

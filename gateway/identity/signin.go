@@ -72,8 +72,9 @@ func (s *Service) Redeem(ctx context.Context, message, signature string) (Token,
 	if err := s.store.spend(ctx, m.Nonce, challengeTTL+clockSkew); err != nil {
 		return Token{}, err
 	}
-	text, err := s.tokens.issue(address, now)
-	return Token{Text: text, Account: s.tokens.account(address), TTL: s.o.TokenTTL}, err
+	account := s.account(address)
+	text, err := s.tokens.Issue(account, now)
+	return Token{Text: text, Account: account, TTL: s.o.TokenTTL}, err
 }
 
 // judge checks that the message is one of ours, for this gateway, and fresh.

@@ -2,50 +2,39 @@ package identity
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fealty/fealty/gateway/identity/state"
 )
 
 // Names in the state store carry the format version.
 const (
 	namespace   = "fealty:1:"
-	generation  = namespace + "generation"
-	hintChannel = namespace + "revoked-key"
+	hintChannel = namespace + "revoked"
 )
 
-// InitState marks an empty state store as ours. Without the mark the gateway
-// serves nobody: a store that lost its data must not be read as "no keys, nothing
-// revoked". It leaves a marked store as it is, and reports whether it was new.
-func InitState(ctx context.Context, r redis.UniversalClient) (fresh bool, err error) {
-	id := make([]byte, 16)
-	rand.Read(id) // never fails
-	err = r.SetArgs(ctx, generation, hex.EncodeToString(id), redis.SetArgs{Mode: "NX"}).Err()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
-	}
-	return err == nil, err
+// store words the state store's errors as this package's.
+type store struct{ state *state.Store }
+
+func (s store) read(ctx context.Context, commands func(redis.Pipeliner)) error {
+	return unavailable(s.state.Read(ctx, commands))
 }
 
-type store struct{ redis redis.UniversalClient }
+func (s store) write(ctx context.Context, commands func(redis.Pipeliner)) error {
+	return unavailable(s.state.Write(ctx, commands))
+}
 
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
-
-// marked returns nil if the store still holds its mark.
-func (s store) marked(ctx context.Context) error {
-	switch err := s.redis.Get(ctx, generation).Err(); {
-	case errors.Is(err, redis.Nil):
-		return unavailable(errors.New("the state store is empty or was flushed; restore it, or run: fealty state init"))
-	case err != nil:
-		return unavailable(err)
+func unavailable(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // record is a key as stored: JSON in one string.
@@ -80,35 +69,33 @@ func keyName(id string) string { return namespace + "key:" + id }
 
 func listName(subject [32]byte) string { return namespace + "keys:" + hex.EncodeToString(subject[:]) }
 
-// key reads one record. Unknown is ErrInvalid, but only in a store that is whole.
+// key reads one record. Unknown is ErrInvalid.
 func (s store) key(ctx context.Context, id string) (*record, error) {
-	raw, err := s.redis.Get(ctx, keyName(id)).Bytes()
-	switch {
-	case errors.Is(err, redis.Nil):
-		if err := s.marked(ctx); err != nil {
-			return nil, err
-		}
-		return nil, ErrInvalid
-	case err != nil:
-		return nil, unavailable(err)
+	var raw *redis.StringCmd
+	if err := s.read(ctx, func(p redis.Pipeliner) { raw = p.Get(ctx, keyName(id)) }); err != nil {
+		return nil, err
 	}
+	if errors.Is(raw.Err(), redis.Nil) {
+		return nil, ErrInvalid
+	}
+	return parseRecord(id, raw.Val())
+}
+
+func parseRecord(id, text string) (*record, error) {
 	var r record
-	if err := json.Unmarshal(raw, &r); err != nil {
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return nil, unavailable(fmt.Errorf("the record of key %s is damaged", id))
 	}
 	return &r, nil
 }
 
 func (s store) create(ctx context.Context, k Key, sum [32]byte) error {
-	if err := s.marked(ctx); err != nil {
+	var held *redis.IntCmd
+	if err := s.read(ctx, func(p redis.Pipeliner) { held = p.SCard(ctx, listName(k.Subject)) }); err != nil {
 		return err
 	}
-	held, err := s.redis.SCard(ctx, listName(k.Subject)).Result()
-	if err != nil {
-		return unavailable(err)
-	}
-	if held >= maxKeys {
-		return fmt.Errorf("%w: the wallet holds %d keys, the most allowed", ErrKeyRequest, held)
+	if held.Val() >= maxKeys {
+		return fmt.Errorf("%w: the account holds %d keys, the most allowed", ErrKeyRequest, held.Val())
 	}
 	r := record{
 		Hash: hex.EncodeToString(sum[:]), Subject: hex.EncodeToString(k.Subject[:]), Account: k.Account,
@@ -117,38 +104,36 @@ func (s store) create(ctx context.Context, k Key, sum [32]byte) error {
 	if !k.Expires.IsZero() {
 		r.Expires = k.Expires.Unix()
 	}
-	// Listed first: a key that works and is not listed could never be revoked.
-	if err := s.redis.SAdd(ctx, listName(k.Subject), k.ID).Err(); err != nil {
-		return unavailable(err)
-	}
-	return s.write(ctx, k.ID, &r)
-}
-
-func (s store) write(ctx context.Context, id string, r *record) error {
 	raw, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if err := s.redis.Set(ctx, keyName(id), raw, 0).Err(); err != nil {
-		return unavailable(err)
-	}
-	return nil
+	return s.write(ctx, func(p redis.Pipeliner) {
+		p.SAdd(ctx, listName(k.Subject), k.ID) // first: a key that works and is not listed could never be revoked
+		p.Set(ctx, keyName(k.ID), raw, 0)
+	})
 }
 
 func (s store) list(ctx context.Context, subject [32]byte) ([]Key, error) {
-	ids, err := s.redis.SMembers(ctx, listName(subject)).Result()
+	var ids *redis.StringSliceCmd
+	if err := s.read(ctx, func(p redis.Pipeliner) { ids = p.SMembers(ctx, listName(subject)) }); err != nil {
+		return nil, err
+	}
+	records := make([]*redis.StringCmd, len(ids.Val()))
+	err := s.read(ctx, func(p redis.Pipeliner) {
+		for i, id := range ids.Val() {
+			records[i] = p.Get(ctx, keyName(id))
+		}
+	})
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, err
 	}
-	if len(ids) == 0 {
-		return nil, s.marked(ctx)
-	}
-	keys := make([]Key, 0, len(ids))
-	for _, id := range ids {
-		r, err := s.key(ctx, id)
-		if errors.Is(err, ErrInvalid) {
+	keys := make([]Key, 0, len(records))
+	for i, id := range ids.Val() {
+		if errors.Is(records[i].Err(), redis.Nil) {
 			continue // listed, then the write failed: there is no such key
 		}
+		r, err := parseRecord(id, records[i].Val())
 		if err != nil {
 			return nil, err
 		}
@@ -176,30 +161,52 @@ func (s store) revoke(ctx context.Context, subject [32]byte, id string) error {
 		return ErrNoKey
 	}
 	r.Revoked = true
-	if err := s.write(ctx, id, r); err != nil {
+	raw, err := json.Marshal(r)
+	if err != nil {
 		return err
 	}
-	// Only a hint: a gateway that misses it asks again within its CacheTTL.
-	_ = s.redis.Publish(ctx, hintChannel, id).Err()
-	return nil
+	return s.write(ctx, func(p redis.Pipeliner) {
+		p.Set(ctx, keyName(id), raw, 0)
+		p.Publish(ctx, hintChannel, id) // a gateway that misses it asks again within its CacheTTL
+	})
 }
 
 // spend marks a nonce as used; a second time is a refusal.
 func (s store) spend(ctx context.Context, nonce string, ttl time.Duration) error {
-	if err := s.marked(ctx); err != nil {
+	var first *redis.StatusCmd
+	err := s.write(ctx, func(p redis.Pipeliner) {
+		first = p.SetArgs(ctx, namespace+"nonce:"+nonce, "1", redis.SetArgs{Mode: "NX", TTL: ttl})
+	})
+	if err == nil && errors.Is(first.Err(), redis.Nil) {
+		return fmt.Errorf("%w: this challenge was used before; ask for a new one", ErrSignIn)
+	}
+	return err
+}
+
+func tokenName(id string) string { return namespace + "revoked:" + id }
+
+// revokeToken refuses a token from now on. It is remembered for as long as the token
+// could live.
+func (s store) revokeToken(ctx context.Context, id string, ttl time.Duration) error {
+	return s.write(ctx, func(p redis.Pipeliner) {
+		p.Set(ctx, tokenName(id), "1", max(ttl, time.Second))
+		p.Publish(ctx, hintChannel, id)
+	})
+}
+
+// standing returns nil for a token that nobody revoked.
+func (s store) standing(ctx context.Context, id string) error {
+	var revoked *redis.IntCmd
+	if err := s.read(ctx, func(p redis.Pipeliner) { revoked = p.Exists(ctx, tokenName(id)) }); err != nil {
 		return err
 	}
-	err := s.redis.SetArgs(ctx, namespace+"nonce:"+nonce, "1", redis.SetArgs{Mode: "NX", TTL: ttl}).Err()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return fmt.Errorf("%w: this challenge was used before; ask for a new one", ErrSignIn)
-	case err != nil:
-		return unavailable(err)
+	if revoked.Val() != 0 {
+		return ErrRevoked
 	}
 	return nil
 }
 
-// hints listens for keys revoked through other gateways.
+// hints listens for keys and tokens revoked through other gateways.
 type hints struct {
 	sub  *redis.PubSub
 	done chan struct{}
@@ -222,29 +229,3 @@ func (h *hints) close() error {
 	<-h.done
 	return err
 }
-
-// OpenState connects to the state store at a redis:// or rediss:// URL. Several
-// hosts, separated by commas, make a cluster.
-func OpenState(url string) (redis.UniversalClient, error) {
-	first, others, _ := strings.Cut(url, ",")
-	o, err := redis.ParseURL(first)
-	if err != nil {
-		return nil, errors.New("state: the URL of the state store cannot be read; write redis://host:6379/0")
-	}
-	addrs := []string{o.Addr}
-	if others != "" {
-		addrs = append(addrs, strings.Split(others, ",")...)
-	}
-	redis.SetLogger(silent{})
-	return redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: addrs, DB: o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLSConfig,
-		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, MaxRetries: 1,
-		ContextTimeoutEnabled: true,
-	}), nil
-}
-
-// silent drops the library's own log lines: every error is returned, and logged by
-// whoever it stops.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}

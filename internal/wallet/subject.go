@@ -45,3 +45,9 @@ func HostName(domain string) (string, error) {
 	}
 	return name, nil
 }
+
+// OIDCSubject is the registry's name for someone whom another issuer of tokens names
+// by sub: keccak256("oidc:" + issuer + "|" + sub). The issuer holds no '|'.
+func OIDCSubject(issuer, sub string) [32]byte {
+	return crypto.Keccak256Hash([]byte("oidc:" + issuer + "|" + sub))
+}
