@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fealty/fealty/gateway/identity/siwe"
 	"github.com/fealty/fealty/internal/wallet"
 )
 
@@ -41,15 +42,15 @@ func (s *Service) Challenge(address string) (string, error) {
 		return "", fmt.Errorf("%w: address: %w", ErrSignIn, err)
 	}
 	now := s.o.Now()
-	return signIn{
-		Domain: s.o.Domain, Address: s.o.Wallets.AddressText(account), URI: s.o.Issuer,
+	return siwe.Message{
+		Domain: s.o.Domain, Address: s.o.Wallets.AddressText(account), Statement: statement, URI: s.o.Issuer,
 		ChainID: s.o.ChainID, Nonce: s.nonce(now), IssuedAt: now, ExpiresAt: now.Add(challengeTTL),
 	}.String(), nil
 }
 
 // Redeem turns a signed challenge into a token. Each challenge works once.
 func (s *Service) Redeem(ctx context.Context, message, signature string) (Token, error) {
-	m, err := parseSignIn(message)
+	m, err := siwe.Parse(message)
 	if err != nil {
 		return Token{}, fmt.Errorf("%w: %w", ErrSignIn, err)
 	}
@@ -77,10 +78,15 @@ func (s *Service) Redeem(ctx context.Context, message, signature string) (Token,
 	return Token{Text: text, Account: account, TTL: s.o.TokenTTL}, err
 }
 
+// statement is what wallets show to their owners.
+const statement = "Sign in to use the models licensed to this wallet. This costs nothing and moves nothing."
+
 // judge checks that the message is one of ours, for this gateway, and fresh.
-func (s *Service) judge(m signIn, now time.Time) ([20]byte, error) {
+func (s *Service) judge(m siwe.Message, now time.Time) ([20]byte, error) {
 	address, err := s.o.Wallets.ParseAddress(m.Address)
 	switch {
+	case m.Scheme != "" && !strings.HasPrefix(s.o.Issuer, m.Scheme+"://"):
+		return address, fmt.Errorf("the message is for %s://, this is %s", m.Scheme, s.o.Issuer)
 	case m.Domain != s.o.Domain:
 		return address, fmt.Errorf("the message is for %q, this is %q", m.Domain, s.o.Domain)
 	case m.URI != s.o.Issuer:
@@ -93,6 +99,10 @@ func (s *Service) judge(m signIn, now time.Time) ([20]byte, error) {
 		return address, errors.New("it was issued in the future")
 	case !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt):
 		return address, errors.New("the challenge has expired; ask for a new one")
+	case m.NotBefore.After(now.Add(clockSkew)):
+		return address, errors.New("it is not valid yet (Not Before)")
+	case len(m.Resources) > 0:
+		return address, errors.New("it grants resources, and this gateway takes no grants; sign the challenge as it is")
 	}
 	return address, s.checkNonce(m.Nonce, now)
 }
