@@ -91,12 +91,19 @@ const (
 	defaultTimeout       = 2 * time.Second
 )
 
+// undeployed ends the signatures of ERC-6492. To verify one, the chain would have to
+// run code that the signer chose, for an account that may never exist.
+var undeployed = bytes.Repeat([]byte{0x64, 0x92}, 16)
+
 // magic is ERC-1271's isValidSignature(bytes32,bytes) selector, which is its answer too.
 var magic = []byte{0x16, 0x26, 0xba, 0x7e}
 
 func (v *Verifier) askContract(ctx context.Context, address [20]byte, digest [32]byte, signature []byte) error {
 	if len(signature) > maxContractSignature {
 		return fmt.Errorf("%w: it has %d bytes, more than %d", ErrSignature, len(signature), maxContractSignature)
+	}
+	if bytes.HasSuffix(signature, undeployed) {
+		return fmt.Errorf("%w: it is for a contract account that is not deployed yet (ERC-6492); deploy the account, then sign again", ErrSignature)
 	}
 	ctx, cancel := context.WithTimeout(ctx, orDefault(v.Timeout, defaultTimeout))
 	defer cancel()
@@ -105,7 +112,7 @@ func (v *Verifier) askContract(ctx context.Context, address [20]byte, digest [32
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if len(code) == 0 {
-		return ErrSignature
+		return fmt.Errorf("%w, and no contract account is at this address on the chain that was asked", ErrSignature)
 	}
 	to := common.Address(address)
 	answer, err := v.Chain.CallContract(ctx, ethereum.CallMsg{To: &to, Gas: orDefault(v.Gas, defaultGas), Data: packIsValid(digest, signature)}, nil)
