@@ -205,7 +205,7 @@ func (c *Checker) renamed(id node.Identity) {
 
 // OnChange calls f for each grant that a new block changed, or whose change a
 // reorganisation undid, once the Checker knows it: running streams ask again then. What
-// happened in a gap longer than 4,096 blocks it does not tell. f runs on the watcher's
+// happened in a gap longer than 1,024 blocks it does not tell. f runs on the watcher's
 // goroutine and must not wait, so no Check in it. The returned function ends it.
 func (c *Checker) OnChange(f func(model, subject [32]byte)) (remove func()) {
 	c.mu.Lock()

@@ -7,17 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/internal/node"
@@ -152,11 +148,15 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 		k, at := key{model: [32]byte{1}}, func(number uint64) record {
 			return record{grant: policy.Grant{Final: yes, Latest: yes, Plan: policy.Plan{RPM: 3}}, final: mark{number, [32]byte{7}}, latest: mark{number, [32]byte{7}}}
 		}
-		c.store(write{k, at(8)})
-		c.store(write{k, at(7)})
-		if got, ok := c.get(t.Context(), k); !ok || got != at(8) {
-			t.Errorf("stored %+v, got %+v (%v)", at(8), got, ok)
-		}
+		eventually(t, 10*time.Second, "the connection stands", func() bool {
+			c.store(write{k, at(8)})
+			c.store(write{k, at(7)})
+			got, ok := c.get(t.Context(), k)
+			if ok && got != at(8) {
+				t.Errorf("stored %+v, got %+v", at(8), got)
+			}
+			return ok
+		})
 		if left := redis.client(t).PTTL(t.Context(), c.name(k)).Val(); left <= 0 || left > o.Hard {
 			t.Errorf("the record stays for %v, want %v at most", left, o.Hard)
 		}
@@ -234,50 +234,21 @@ func TestReorganisation(t *testing.T) {
 	s.grant(granted)
 	s.soon(granted, policy.Allowed)
 
-	client, err := rpc.DialContext(s.context(), s.chain.http)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	told := make(chan [32]byte, 16)
+	defer s.checker.OnChange(func(_, subject [32]byte) { told <- subject })()
 	head, _, err := s.owner.Block(s.context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.CallContext(s.context(), nil, "anvil_reorg", head-before, []any{}); err != nil {
-		t.Fatal(err)
-	}
+	s.rpc(nil, "anvil_reorg", head-before, []any{})
 	s.finally(granted, policy.NoLicense)
 	s.finally(revoked, policy.Allowed)
+	if a, b := <-told, <-told; a == b || a != granted && b != granted || a != revoked && b != revoked {
+		t.Errorf("told of %x and %x, want both whose change was undone", a[:4], b[:4])
+	}
 	if s.checker.Stats().Reorgs == 0 {
 		t.Error("no reorganisation was counted")
 	}
-}
-
-// faulty stands between the checker and a node, and answers wrongly on demand.
-type faulty struct {
-	*httptest.Server
-	answer atomic.Pointer[http.HandlerFunc]
-}
-
-func startFaulty(t *testing.T, target string) *faulty {
-	t.Helper()
-	f := &faulty{}
-	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wrong := f.answer.Load(); wrong != nil {
-			(*wrong)(w, r)
-			return
-		}
-		res, err := http.Post(target, "application/json", r.Body)
-		if err != nil {
-			http.Error(w, "down", http.StatusBadGateway)
-			return
-		}
-		defer res.Body.Close()
-		w.Header().Set("Content-Type", "application/json")
-		io.Copy(w, res.Body)
-	}))
-	t.Cleanup(f.Close)
-	return f
 }
 
 // every answers each call of a request, single or batched, with this result.
@@ -317,9 +288,9 @@ func TestFaultyNode(t *testing.T) {
 		name   string
 		answer http.HandlerFunc
 	}{
-		{"refuses", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) }},
+		{"refuses", badGateway},
 		{"limits", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "slow down", http.StatusTooManyRequests) }},
-		{"hangs", func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }},
+		{"hangs", hangs},
 		{"talks HTML", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }},
 		{"says nothing", func(http.ResponseWriter, *http.Request) {}},
 		{"null", every(`"result":null`)},

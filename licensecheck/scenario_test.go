@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
+
+	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/registry"
@@ -20,6 +23,34 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
+// wallClock is the real clock, set anew at will: what its times say of the day changes and
+// what they say of the time between them does not, as when an operator sets a machine's clock.
+type wallClock struct{ ahead atomic.Int64 }
+
+func (w *wallClock) step(d time.Duration) { w.ahead.Add(int64(d)) }
+
+// now moves the wall reading of a time alone, for which package time has no function: its
+// first word holds the seconds since 1885 from bit 30 on, when there is a monotonic reading.
+func (w *wallClock) now() time.Time {
+	t := time.Now()
+	words := (*[2]uint64)(unsafe.Pointer(&t))
+	words[0] += uint64(w.ahead.Load()/int64(time.Second)) << 30
+	return t
+}
+
+func TestWallClockSteps(t *testing.T) {
+	var w wallClock
+	before := w.now()
+	w.step(-3 * time.Hour)
+	after := w.now()
+	if apart := after.Sub(before); apart < 0 || apart > time.Minute {
+		t.Errorf("%v apart by the monotonic clock", apart)
+	}
+	if apart := after.Unix() - before.Unix(); apart < -3*3600 || apart > -3*3600+60 {
+		t.Errorf("%d s apart by the wall clock, want -3 h", apart)
+	}
+}
+
 // stage is a chain with a registry and a model on it, and a checker that follows it.
 type stage struct {
 	t       *testing.T
@@ -29,7 +60,9 @@ type stage struct {
 	buyer   *registry.Registry // another wallet with money
 	model   [32]byte
 	clock   clock
+	now     func() time.Time // of the decisions; nil: clock.now
 	checker *Checker
+	raw     *rpc.Client // see stage.rpc
 }
 
 func newStage(t *testing.T, chain *testChain, redis *testRedis, with func(*Options)) *stage {
@@ -110,7 +143,11 @@ func (s *stage) grant(who [32]byte) registry.Receipt {
 // says is the decision on a chat request, or the error.
 func (s *stage) says(who [32]byte) (policy.Reason, error) {
 	g, err := s.checker.Check(s.context(), s.model, who)
-	return policy.Standing(s.clock.now(), g, policy.ScopeChat).Reason, err
+	now := s.clock.now()
+	if s.now != nil {
+		now = s.now()
+	}
+	return policy.Standing(now, g, policy.ScopeChat).Reason, err
 }
 
 func (s *stage) wants(who [32]byte, want policy.Reason) {
@@ -233,17 +270,30 @@ var scenarios = []struct {
 			s.t.Fatalf("two minutes later the same record says %v (%v), want expired", d.Reason, err)
 		}
 	}},
-	{"host", func(s *stage) {
+	{"host, lost and regained", func(s *stage) {
 		who, err := wallet.HostSubject("api.example.com")
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.wants(who, policy.NoLicense)
-		s.did(s.owner.GrantHost(s.context(), s.model, "API.example.com", s.chain.accounts[2].Address(), s.terms(time.Hour)))
-		eventually(s.t, 10*time.Second, "the host may serve", func() bool {
-			g, err := s.checker.Check(s.context(), s.model, who)
-			return err == nil && policy.Standing(s.clock.now(), g, policy.ScopeHost).Allowed()
-		})
+		hosts := func(want policy.Reason) {
+			s.t.Helper()
+			eventually(s.t, 10*time.Second, "the host's standing is "+want.String(), func() bool {
+				g, err := s.checker.Check(s.context(), s.model, who)
+				return err == nil && policy.Standing(s.clock.now(), g, policy.ScopeHost).Reason == want
+			})
+		}
+		hosts(policy.NoLicense)
+		controller := s.chain.accounts[2].Address()
+		s.did(s.owner.GrantHost(s.context(), s.model, "API.example.com", controller, s.terms(time.Hour)))
+		hosts(policy.Allowed)
+		s.did(s.owner.Suspend(s.context(), s.model, who))
+		hosts(policy.LicenseSuspended)
+		s.did(s.owner.Reinstate(s.context(), s.model, who))
+		hosts(policy.Allowed)
+		s.did(s.owner.Revoke(s.context(), s.model, who))
+		hosts(policy.LicenseRevoked)
+		s.did(s.owner.Reinstate(s.context(), s.model, who))
+		hosts(policy.Allowed)
 	}},
 	{"change is told", func(s *stage) {
 		who := s.somebody()

@@ -15,7 +15,7 @@ const (
 	// that far back, so that records which other gateways left in Redis are confirmed at once.
 	stride = 128
 	// reach is the longest gap, in blocks, that coverage is continued over.
-	reach = 32 * stride
+	reach = 8 * stride
 )
 
 // watcher keeps the book at the chain's newest block.
