@@ -37,6 +37,18 @@ func credential(h *fasthttp.RequestHeader) []byte {
 	return bytes.TrimSpace(value[len(scheme):])
 }
 
+// Authorise answers whether the credential may use the model in this way now,
+// consumption aside. It is the way of every request from its credential to a
+// decision; nil allows, an error is of type *openai.Error.
+func (s *Server) Authorise(ctx context.Context, now time.Time, credential []byte, model string, scope policy.Scope) error {
+	caller, err := s.identify(ctx, now, credential)
+	if err != nil {
+		return err
+	}
+	_, err = s.admit(ctx, now, caller, model, scope)
+	return err
+}
+
 // identify says who sent the credential.
 func (s *Server) identify(ctx context.Context, now time.Time, credential []byte) (*identity.Caller, error) {
 	if len(credential) == 0 {

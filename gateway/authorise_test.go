@@ -76,21 +76,12 @@ func warm(tb testing.TB) (*Server, []byte) {
 	return s, []byte(text)
 }
 
-// authorise is everything between a credential and the budget.
-func (s *Server) authorise(ctx context.Context, now time.Time, credential []byte, model string) (pass, error) {
-	caller, err := s.identify(ctx, now, credential)
-	if err != nil {
-		return pass{}, err
-	}
-	return s.admit(ctx, now, caller, model, policy.ScopeChat)
-}
-
 // A known caller's way to a decision costs no allocation.
 func TestAuthoriseAllocatesNothing(t *testing.T) {
 	s, key := warm(t)
 	ctx, now := t.Context(), time.Now()
 	if got := testing.AllocsPerRun(200, func() {
-		if _, err := s.authorise(ctx, now, key, "acme-chat"); err != nil {
+		if err := s.Authorise(ctx, now, key, "acme-chat", policy.ScopeChat); err != nil {
 			t.Fatal(err)
 		}
 	}); got != 0 {
@@ -103,7 +94,7 @@ func BenchmarkAuthorise(b *testing.B) {
 	ctx, now := b.Context(), time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.authorise(ctx, now, key, "acme-chat"); err != nil {
+		if err := s.Authorise(ctx, now, key, "acme-chat", policy.ScopeChat); err != nil {
 			b.Fatal(err)
 		}
 	}

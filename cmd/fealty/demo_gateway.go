@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/identity/state"
-	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/wallet"
 )
@@ -60,7 +58,10 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 		d.p.say("    %s is taken; using %s", address, l.Addr())
 	}
 	origin := "http://" + l.Addr().String()
-	cfg, err := d.config(origin, backend)
+	cfg, err := site{
+		dir: d.dir, redis: d.redis.Addr(), chain: d.chain, registry: d.registry.Address(), model: d.model, version: d.version,
+		name: demoModel, host: demoHost,
+	}.config(origin, backend)
 	if err != nil {
 		return nil, "", err
 	}
@@ -72,54 +73,6 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 	n.serveOn(l)
 	d.onClose(func() error { return errors.Join(n.Shutdown(), n.Close()) })
 	return n, origin, nil
-}
-
-// config is what configs/serve.yaml would say. Secrets are in files, as there.
-func (d *demo) config(origin string, backend gateway.BackendConfig) (gateway.Config, error) {
-	files := map[string]string{
-		"deployment.secret": rand.Text() + rand.Text(),
-		"redis.url":         "redis://" + d.redis.Addr() + "/0",
-		"cache.url":         "redis://" + d.redis.Addr() + "/1",
-		"rpc.url":           d.chain.HTTP(),
-		"ws.url":            d.chain.WS(),
-	}
-	_, pem, err := token.NewKey()
-	if err != nil {
-		return gateway.Config{}, err
-	}
-	files["signing.pem"] = string(pem)
-	secrets := map[string]gateway.Secret{}
-	for name, text := range files {
-		path := filepath.Join(d.dir, name)
-		if _, err := os.Stat(path); err != nil { // the second gateway shares the first one's
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				return gateway.Config{}, err
-			}
-		}
-		if secrets[name], err = gateway.ParseSecret("file:" + path); err != nil {
-			return gateway.Config{}, err
-		}
-	}
-	registry := d.registry.Address()
-	return gateway.Config{
-		Listen: origin[len("http://"):], Deployment: "demo", Secret: secrets["deployment.secret"],
-		Host:  gateway.HostConfig{Domain: demoHost},
-		Redis: gateway.RedisConfig{State: secrets["redis.url"], Cache: secrets["cache.url"]},
-		Identity: gateway.IdentityConfig{
-			Issuer: origin, Chain: "demo", SigningKeys: []gateway.Secret{secrets["signing.pem"]},
-		},
-		Chains: []gateway.ChainConfig{{
-			Name: "demo", ChainID: d.chain.ID(), RPC: []gateway.Secret{secrets["rpc.url"]}, WS: secrets["ws.url"], Finality: "latest",
-		}},
-		Models: []gateway.ModelConfig{{
-			Name: demoModel, DefaultTokens: 256,
-			License: gateway.LicenseConfig{
-				Chain: "demo", Registry: wallet.AddressText(registry), Model: hex0x(d.model[:]), Version: d.version,
-			},
-			Backend: backend,
-		}},
-		Timeouts: gateway.TimeoutsConfig{Drain: 3 * time.Second},
-	}, nil
 }
 
 // makeKeys signs each wallet in and makes an API key with the token.

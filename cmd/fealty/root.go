@@ -73,7 +73,7 @@ Start with 'fealty demo', which plays the whole story on this machine.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newDemo(), newServe(), newConfig(), newModel(),
-		newLicense(), newLogin(), newKey(), newState(), newUsage(), newAudit(), newVersion(),
+		newLicense(), newLogin(), newKey(), newState(), newUsage(), newAudit(), newBench(), newVersion(),
 	)
 	return root
 }

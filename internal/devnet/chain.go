@@ -38,6 +38,7 @@ type ChainConfig struct {
 // Chain is a running embedded chain.
 type Chain struct {
 	stack    *node.Node
+	chain    *core.BlockChain
 	accounts []*wallet.Key
 	id       uint64
 	close    sync.Once
@@ -60,13 +61,14 @@ func StartChain(c ChainConfig) (*Chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("devnet: node: %w", err)
 	}
-	if err := assemble(stack, c, accounts); err != nil {
+	chain, err := assemble(stack, c, accounts)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("devnet: chain: %w", err), stack.Close())
 	}
 	if err := stack.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("devnet: start: %w", err), stack.Close())
 	}
-	return &Chain{stack: stack, accounts: accounts, id: c.ChainID}, nil
+	return &Chain{stack: stack, chain: chain, accounts: accounts, id: c.ChainID}, nil
 }
 
 func (c ChainConfig) withDefaults() ChainConfig {
@@ -106,7 +108,7 @@ func nodeConfig(c ChainConfig) *node.Config {
 	return &n
 }
 
-func assemble(stack *node.Node, c ChainConfig, accounts []*wallet.Key) error {
+func assemble(stack *node.Node, c ChainConfig, accounts []*wallet.Key) (*core.BlockChain, error) {
 	conf := ethconfig.Defaults
 	conf.Genesis = genesis(c, accounts)
 	conf.NetworkId = c.ChainID
@@ -118,16 +120,16 @@ func assemble(stack *node.Node, c ChainConfig, accounts []*wallet.Key) error {
 	conf.LogNoHistory = true // search logs in the blocks: an index of a chain this short gains nothing
 	backend, err := eth.New(stack, &conf)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	logs := filters.NewFilterSystem(backend.APIBackend, filters.Config{LogCacheSize: conf.FilterLogCacheSize})
 	stack.RegisterAPIs([]rpc.API{{Namespace: "eth", Service: filters.NewFilterAPI(logs)}})
 	beacon, err := catalyst.NewSimulatedBeacon(c.Period, common.Address{}, backend)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stack.RegisterLifecycle(beacon)
-	return nil
+	return backend.BlockChain(), nil
 }
 
 func genesis(c ChainConfig, accounts []*wallet.Key) *core.Genesis {
@@ -149,6 +151,24 @@ func (c *Chain) WS() string { return c.stack.WSEndpoint() }
 
 // ID is the chain id.
 func (c *Chain) ID() uint64 { return c.id }
+
+// Blocks tells each of the number of a new block, at the moment that the node has it,
+// until stop is called.
+func (c *Chain) Blocks(each func(number uint64)) (stop func()) {
+	heads := make(chan core.ChainHeadEvent, 16)
+	subscription := c.chain.SubscribeChainHeadEvent(heads)
+	go func() {
+		for {
+			select {
+			case head := <-heads:
+				each(head.Header.Number.Uint64())
+			case <-subscription.Err():
+				return
+			}
+		}
+	}()
+	return subscription.Unsubscribe
+}
 
 // Accounts are the keys that hold money from the start.
 func (c *Chain) Accounts() []*wallet.Key { return c.accounts }
