@@ -59,6 +59,7 @@ var adminRoutes = map[string]map[string]handler{
 	"/metrics": {"GET": (*exchange).showMetrics},
 	"/healthz": {"GET": (*exchange).health},
 	"/readyz":  {"GET": (*exchange).ready},
+	"/license": {"GET": (*exchange).showLicense},
 }
 
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {

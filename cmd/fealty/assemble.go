@@ -211,32 +211,11 @@ func (n *node) checker(ctx context.Context, cfg gateway.Config, l gateway.Licens
 	if c := n.checkers[shared]; c != nil {
 		return c, nil
 	}
-	chain, err := chainNamed(cfg, l.Chain)
+	o, err := checkerOptions(cfg, l)
 	if err != nil {
 		return nil, err
 	}
-	o := licensecheck.Options{
-		ChainID: chain.ChainID, Finality: chain.Finality, Soft: chain.Soft, Hard: chain.Hard,
-		MaxHeadAge: chain.MaxHeadAge, PollHeads: chain.PollHeads, Log: n.log,
-	}
-	registry, err := hex.DecodeString(strings.TrimPrefix(l.Registry, "0x"))
-	if err != nil {
-		return nil, fmt.Errorf("license.registry: %w", err)
-	}
-	copy(o.Registry[:], registry)
-	for _, secret := range chain.RPC {
-		url, err := secret.Resolve()
-		if err != nil {
-			return nil, err
-		}
-		o.RPC = append(o.RPC, string(url))
-	}
-	if o.WS, err = optional(chain.WS); err != nil {
-		return nil, err
-	}
-	if o.Cache, err = optional(cfg.Redis.Cache); err != nil {
-		return nil, err
-	}
+	o.Log = n.log
 	c, err := licensecheck.Open(ctx, o)
 	if err != nil {
 		return nil, err
@@ -244,6 +223,35 @@ func (n *node) checker(ctx context.Context, cfg gateway.Config, l gateway.Licens
 	n.onClose(c.Close)
 	n.checkers[shared] = c
 	return c, nil
+}
+
+// checkerOptions are what the config says of the chain and the registry of a license.
+func checkerOptions(cfg gateway.Config, l gateway.LicenseConfig) (o licensecheck.Options, err error) {
+	chain, err := chainNamed(cfg, l.Chain)
+	if err != nil {
+		return o, err
+	}
+	o = licensecheck.Options{
+		ChainID: chain.ChainID, Finality: chain.Finality, Soft: chain.Soft, Hard: chain.Hard,
+		MaxHeadAge: chain.MaxHeadAge, PollHeads: chain.PollHeads,
+	}
+	registry, err := hex.DecodeString(strings.TrimPrefix(l.Registry, "0x"))
+	if err != nil {
+		return o, fmt.Errorf("license.registry: %w", err)
+	}
+	copy(o.Registry[:], registry)
+	for _, secret := range chain.RPC {
+		url, err := secret.Resolve()
+		if err != nil {
+			return o, err
+		}
+		o.RPC = append(o.RPC, string(url))
+	}
+	if o.WS, err = optional(chain.WS); err != nil {
+		return o, err
+	}
+	o.Cache, err = optional(cfg.Redis.Cache)
+	return o, err
 }
 
 func optional(s gateway.Secret) (string, error) {

@@ -173,24 +173,28 @@ func firstModel(ctx context.Context, c *openai.Client) (string, error) {
 }
 
 // keyFileFlags say where a fingerprint key file is and what opens it.
-type keyFileFlags struct{ path, passphrase string }
+type keyFileFlags struct{ path, passphrase, flag string }
 
-func (f *keyFileFlags) add(cmd *cobra.Command) {
+func (f *keyFileFlags) add(cmd *cobra.Command) { f.addAs(cmd, "passphrase-file") }
+
+// addAs is for commands whose wallet has a passphrase file too.
+func (f *keyFileFlags) addAs(cmd *cobra.Command, flag string) {
+	f.flag = "--" + flag
 	cmd.Flags().StringVar(&f.path, "keys", "", "the encrypted key file")
-	cmd.Flags().StringVar(&f.passphrase, "passphrase-file", "", "file with the key file's passphrase")
+	cmd.Flags().StringVar(&f.passphrase, flag, "", "file with the key file's passphrase")
 }
 
 func (f *keyFileFlags) load() (*fingerprint.Set, error) {
 	if f.path == "" || f.passphrase == "" {
-		return nil, usagef("name the key file: --keys FILE with --passphrase-file FILE")
+		return nil, usagef("name the key file: --keys FILE with %s FILE", f.flag)
 	}
 	text, err := os.ReadFile(f.passphrase)
 	if err != nil {
-		return nil, fmt.Errorf("--passphrase-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", f.flag, err)
 	}
 	id, err := age.NewScryptIdentity(strings.TrimRight(string(text), "\r\n"))
 	if err != nil {
-		return nil, fmt.Errorf("--passphrase-file: %w", err)
+		return nil, fmt.Errorf("%s: %w", f.flag, err)
 	}
 	return fingerprint.LoadSet(f.path, id)
 }

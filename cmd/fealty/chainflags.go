@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -39,6 +40,8 @@ type chainFlags struct {
 	chainID  uint64
 	registry string
 	model    string
+
+	url string // what rpc resolved to; it may hold a key
 }
 
 func (f *chainFlags) add(cmd *cobra.Command) {
@@ -61,14 +64,15 @@ func (f *chainFlags) options(key *wallet.Key, progress func(string)) (registry.O
 	if f.rpc == "" {
 		return o, usagef("name the node: --rpc env:NAME, file:PATH or a loopback URL")
 	}
-	o.RPC = f.rpc
+	f.url = f.rpc
 	if !loopbackURL(f.rpc) {
 		value, err := secretFlag("--rpc", f.rpc)
 		if err != nil {
 			return o, err
 		}
-		o.RPC = value
+		f.url = value
 	}
+	o.RPC = f.url
 	if f.registry != "" {
 		address, err := wallet.ParseAddress(f.registry)
 		if err != nil {
@@ -79,16 +83,77 @@ func (f *chainFlags) options(key *wallet.Key, progress func(string)) (registry.O
 	return o, nil
 }
 
+func (f *chainFlags) needRegistry() error {
+	if f.registry == "" {
+		return usagef("name the registry: --registry 0x..., which 'fealty license deploy' printed")
+	}
+	return nil
+}
+
 // open connects to the registry that the flags name.
 func (f *chainFlags) open(ctx context.Context, key *wallet.Key, progress func(string)) (*registry.Registry, error) {
-	if f.registry == "" {
-		return nil, usagef("name the registry: --registry 0x...")
+	if err := f.needRegistry(); err != nil {
+		return nil, err
 	}
 	o, err := f.options(key, progress)
 	if err != nil {
 		return nil, err
 	}
-	return registry.Open(ctx, o)
+	r, err := registry.Open(ctx, o)
+	return r, f.redact(err)
+}
+
+// redact keeps the secrets of the RPC URL out of an error: nodes and proxies quote them.
+func (f *chainFlags) redact(err error) error {
+	if err == nil || f.url == "" {
+		return err
+	}
+	text := err.Error()
+	for _, secret := range urlSecrets(f.url) {
+		text = strings.ReplaceAll(text, secret, "[secret of --rpc]")
+	}
+	if text == err.Error() {
+		return err
+	}
+	return redacted{text, err}
+}
+
+// redacted is an error in words that hold no secret. It is still the error that it was.
+type redacted struct {
+	text string
+	is   error
+}
+
+func (r redacted) Error() string        { return r.text }
+func (r redacted) Is(target error) bool { return errors.Is(r.is, target) }
+func (r redacted) As(target any) bool   { return errors.As(r.is, target) }
+
+// keyLength is from how many characters on a part of a URL may be a key.
+const keyLength = 8
+
+// urlSecrets are the parts of a URL that may be secret: the user, the path and the query.
+func urlSecrets(text string) []string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return []string{text}
+	}
+	secrets := []string{text}
+	if u.User != nil {
+		secrets = append(secrets, u.User.String())
+		if password, ok := u.User.Password(); ok && password != "" {
+			secrets = append(secrets, password)
+		}
+	}
+	parts := strings.Split(u.Path, "/")
+	for _, values := range u.Query() {
+		parts = append(parts, values...)
+	}
+	for _, part := range parts {
+		if len(part) >= keyLength {
+			secrets = append(secrets, part)
+		}
+	}
+	return secrets
 }
 
 func (f *chainFlags) modelID() ([32]byte, error) { return parse32("--model", f.model) }

@@ -68,6 +68,12 @@ Start with 'fealty demo', which plays the whole story on this machine.`,
 			return cmd.Help()
 		},
 		Args: noArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { // cobra would call it a failure
+			if err := cmd.ValidateFlagGroups(); err != nil {
+				return usageError{err}
+			}
+			return nil
+		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

@@ -113,7 +113,7 @@ func (r *Registry) Show(ctx context.Context, model, subject [32]byte) (Standing,
 
 // Grant writes terms for a subject, as owner or issuer.
 func (r *Registry) Grant(ctx context.Context, model, subject [32]byte, t Terms) (Receipt, error) {
-	return r.grant(ctx, model, subject, t, [20]byte{})
+	return r.GrantTo(ctx, model, subject, [20]byte{}, t)
 }
 
 // GrantHost lets the provider at a domain serve the model to others; the controller is
@@ -125,10 +125,11 @@ func (r *Registry) GrantHost(ctx context.Context, model [32]byte, domain string,
 		return Receipt{}, fmt.Errorf("registry: %w", err)
 	}
 	t.Scope |= policy.ScopeHost
-	return r.grant(ctx, model, subject, t, controller)
+	return r.GrantTo(ctx, model, subject, controller, t)
 }
 
-func (r *Registry) grant(ctx context.Context, model, subject [32]byte, t Terms, controller [20]byte) (Receipt, error) {
+// GrantTo writes terms for a subject, with the controller that a host grant has.
+func (r *Registry) GrantTo(ctx context.Context, model, subject [32]byte, controller [20]byte, t Terms) (Receipt, error) {
 	terms, err := t.encode(controller)
 	if err != nil {
 		return Receipt{}, err

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
@@ -115,11 +115,15 @@ func (r *Registry) explain(ctx context.Context, what string, err error) error {
 	if refused := contract.Revert(err); refused != nil {
 		return fmt.Errorf("%s: %w", what, refused)
 	}
-	if text := err.Error(); strings.Contains(text, "insufficient funds") || strings.Contains(text, "Insufficient funds") {
+	if poor.MatchString(err.Error()) {
 		return r.unfunded(ctx, what)
 	}
 	return fmt.Errorf("%s: %w", what, node.Clean(err))
 }
+
+// poor is how nodes say that the wallet cannot pay: they have no code for it. The allowance is
+// the gas that the wallet's balance buys.
+var poor = regexp.MustCompile(`(?i)insufficient funds|exceeds allowance`)
 
 func (r *Registry) unfunded(ctx context.Context, what string) error {
 	who := r.options.Key.Address()
