@@ -254,7 +254,7 @@ func (i IdentityConfig) validate(errs *problems, chains []ChainConfig) {
 
 func (o OtherIssuer) validate(errs *problems, at string) {
 	errs.need(at+".issuer", o.Issuer != "" && !strings.Contains(o.Issuer, "|"), "the iss of its tokens, without '|'")
-	errs.need(at+".jwks_url", httpURL(o.JWKSURL), "an https URL without user and query")
+	errs.need(at+".jwks_url", token.KeysURL(o.JWKSURL), "an https URL without a user")
 	errs.need(at+".audience", o.Audience != "", "what its tokens name this gateway: tokens for others must not work here")
 	errs.need(at+".algorithms", len(o.Algorithms) > 0, "at least one of "+strings.Join(token.Algorithms, ", "))
 	for _, a := range o.Algorithms {
@@ -265,6 +265,7 @@ func (o OtherIssuer) validate(errs *problems, at string) {
 	}
 	errs.within(at+".refresh", o.Refresh, time.Second, 24*time.Hour)
 	errs.within(at+".max_age", o.MaxAge, time.Second, 7*24*time.Hour)
+	errs.need(at+".max_age", o.MaxAge == 0 || o.MaxAge >= o.Refresh, "at least refresh")
 }
 
 func named(chains []ChainConfig, name string) bool {

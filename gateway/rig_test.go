@@ -241,7 +241,7 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	must(t, err)
 	t.Cleanup(func() { guarded.Close() })
 	r.ids, err = identity.New(identity.Options{
-		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signingKey(t)},
+		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signingKey()},
 		Wallets: &wallet.Verifier{}, Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1337,
 		CacheTTL: time.Minute, // so that only the hint can be what ends a cached key
 	})
@@ -297,12 +297,14 @@ func newWallet(t *testing.T) (*wallet.Key, [32]byte) {
 	return key, wallet.Subject(key.Address())
 }
 
-func signingKey(t *testing.T) token.Key {
-	t.Helper()
+// signingKey is one that all gateways share, as replicas do.
+var signingKey = sync.OnceValue(func() token.Key {
 	key, _, err := token.NewKey()
-	must(t, err)
+	if err != nil {
+		panic(err)
+	}
 	return key
-}
+})
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -291,3 +291,33 @@ func TestKeysOfOneAccount(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 }
+
+// Keys change while two gateways serve: the one that has not heard of the new order
+// yet and the one that has take each other's tokens.
+func TestRotationAcrossGateways(t *testing.T) {
+	f := newFixture(t)
+	old, fresh := f.signing(), f.signing()
+	before, after := f.gateway(f.chain, old, fresh), f.gateway(f.chain, fresh, old)
+	signIn := func(s *Service) []byte {
+		m, err := s.Challenge(wallet.AddressText(f.key.Address()))
+		f.ok(err)
+		made, err := s.Redeem(t.Context(), m, f.sign(m))
+		f.ok(err)
+		return []byte(made.Text)
+	}
+	byOld, byNew := signIn(before), signIn(after)
+	for _, s := range []*Service{before, after} {
+		for _, text := range [][]byte{byOld, byNew} {
+			if _, err := s.Identify(t.Context(), text, f.clock); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	last := f.gateway(f.chain, fresh)
+	if _, err := last.Identify(t.Context(), byOld, f.clock); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a token of the key that was taken away: %v", err)
+	}
+	if _, err := last.Identify(t.Context(), byNew, f.clock); err != nil {
+		t.Error(err)
+	}
+}

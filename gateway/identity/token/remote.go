@@ -80,11 +80,10 @@ func NewRemote(o RemoteOptions) (*Remote, error) {
 }
 
 func (o *RemoteOptions) complete() error {
-	u, err := url.Parse(o.URL)
 	switch {
 	case o.Name == "" || strings.ContainsAny(o.Name, "|"): // it ends the name in the subject
 		return errors.New("issuer must be set and hold no '|'")
-	case err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+	case !KeysURL(o.URL):
 		return errors.New("jwks_url must be an https URL without a user")
 	case o.Audience == "":
 		return errors.New("audience must be set: tokens for others must not work here")
@@ -111,9 +110,16 @@ func (o *RemoteOptions) complete() error {
 	return nil
 }
 
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+// KeysURL reports whether keys may be fetched from the URL: by https, or by http from
+// this machine.
+func KeysURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && local
 }
 
 func orDefault(d, def time.Duration) time.Duration {
