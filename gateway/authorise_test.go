@@ -61,9 +61,9 @@ func warm(tb testing.TB) (*Server, []byte) {
 	ok(err)
 	l := policy.License{Status: policy.Active, NotAfter: 1 << 40, Scope: policy.ScopeChat | policy.ScopeHost, Seq: 1}
 	m := Model{Backend: noBackend{}, Licenses: &allLicensed{policy.Grant{Final: l, Latest: l}}}
-	limits := limit.New(client, "bench")
+	limits := limit.New(guarded, "bench")
 	tb.Cleanup(func() { limits.Close() })
-	ledger := usage.New(client, nil)
+	ledger := usage.New(guarded, nil)
 	tb.Cleanup(func() { ledger.Close() })
 	s, err := New(Deps{
 		Identities: ids, Limits: limits, Ledger: ledger,

@@ -251,9 +251,9 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	backend, err := embedded.New(embedded.Options{Engine: r.engine, Tokenizer: bytesTokenizer{}, Context: 4096})
 	must(t, err)
 	cfg := testConfig(t)
-	limits := limit.New(client, "test")
+	limits := limit.New(guarded, "test")
 	t.Cleanup(func() { limits.Close() })
-	ledger := usage.New(client, nil)
+	ledger := usage.New(guarded, nil)
 	t.Cleanup(func() { ledger.Close() })
 	r.ledger = ledger
 	deps := gateway.Deps{

@@ -150,9 +150,9 @@ func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte,
 		return err
 	}
 	n.onClose(service.Close)
-	limits := limit.New(client, cfg.Deployment)
+	limits := limit.New(store, cfg.Deployment)
 	n.onClose(limits.Close)
-	ledger := usage.New(client, n.log)
+	ledger := usage.New(store, n.log)
 	n.onClose(ledger.Close)
 	deps.Identities, deps.Limits, deps.Ledger = service, limits, ledger
 	return nil

@@ -72,7 +72,12 @@ func (l *Limiter) lease(ctx context.Context, a *account, c *charge) error {
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	names, args := c.question(a)
-	got, err := take.Run(asking, l.redis, names, args...).Int64Slice()
+	var answer *redis.Cmd
+	err := l.store.Write(asking, func(p redis.Pipeliner) { answer = take.Eval(asking, p, names, args...) })
+	var got []int64
+	if err == nil {
+		got, err = answer.Int64Slice()
+	}
 	if err == nil && len(got) != 1+2*c.n {
 		err = fmt.Errorf("the store answered %d numbers", len(got))
 	}

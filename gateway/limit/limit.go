@@ -48,7 +48,7 @@ func (e *Exceeded) Error() string {
 
 // Limiter leases from the state store and counts what it leased in memory.
 type Limiter struct {
-	redis      redis.UniversalClient
+	store      Store
 	deployment string
 
 	mu       sync.Mutex
@@ -60,10 +60,18 @@ type Limiter struct {
 	wait sync.WaitGroup
 }
 
+// Store is the state store; *state.Store.
+type Store interface {
+	// Err is why the store is not to be believed, as far as is known without asking.
+	Err() error
+	// Write runs commands; without an error their answers can be believed.
+	Write(ctx context.Context, commands func(redis.Pipeliner)) error
+}
+
 // New counts for one deployment: a name that its gateways share. Close the
 // limiter, so that what it leased is given back.
-func New(r redis.UniversalClient, deployment string) *Limiter {
-	l := &Limiter{redis: r, deployment: deployment, accounts: map[place]*account{}, stop: make(chan struct{})}
+func New(s Store, deployment string) *Limiter {
+	l := &Limiter{store: s, deployment: deployment, accounts: map[place]*account{}, stop: make(chan struct{})}
 	l.wait.Go(l.tend)
 	return l
 }
@@ -90,6 +98,9 @@ const exact = 1 << 53
 func (l *Limiter) Reserve(ctx context.Context, now time.Time, b Budget, tokens uint64) (*Reservation, error) {
 	if tokens >= exact {
 		return nil, fmt.Errorf("limit: a reservation of %d tokens is no request", tokens)
+	}
+	if err := l.store.Err(); err != nil { // what was leased from a store that is lost may have been spent by others
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	a, err := l.locked(ctx, place{b.Model, b.Subject})
 	if err != nil {

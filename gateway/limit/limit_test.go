@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"github.com/fealty/fealty/gateway/identity/state"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/servertest"
@@ -33,15 +34,24 @@ func stores(t *testing.T) map[string]string {
 type gateway struct {
 	*limit.Limiter
 	client *redis.Client
+	state  *state.Store
 	asked  atomic.Int64
 }
 
 func connect(t testing.TB, addr string) *gateway {
-	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { c.Close() })
-	g := &gateway{client: c}
+	if _, err := state.Init(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	guarded, err := state.Watch(t.Context(), state.Options{Client: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { guarded.Close() })
+	g := &gateway{client: c, state: guarded}
 	c.AddHook(g)
-	g.Limiter = limit.New(c, "test")
+	g.Limiter = limit.New(guarded, "test")
 	t.Cleanup(func() { g.Limiter.Close() })
 	return g
 }
@@ -221,7 +231,7 @@ func TestSettledIsWhatCounts(t *testing.T) {
 			all.Wait()
 			for _, g := range gateways {
 				g.Limiter.Close()
-				g.Limiter = limit.New(g.client, "test") // for the test's end to close
+				g.Limiter = limit.New(g.state, "test") // for the test's end to close
 			}
 			if got := gateways[0].stored(t, "d"); got != used.Load() || got > 4000+300*20 {
 				t.Errorf("the store counts %d tokens, %d were used", got, used.Load())
@@ -282,14 +292,26 @@ func TestStoreDies(t *testing.T) {
 		t.Errorf("a dead store was asked %d times by 100 requests", more)
 	}
 
+	// What comes back without persistence is empty, which is not "nothing spent".
 	_, port, _ := net.SplitHostPort(server.Addr)
 	servertest.Redis(t, port)
-	for deadline := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		_, err = g.Reserve(t.Context(), noon, b, 1)
+	eventually := func(what string, held func(error) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			_, err := g.Reserve(t.Context(), noon, b, 1)
+			if held(err) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
 	}
-	if err != nil {
-		t.Errorf("the store is back: %v", err)
+	eventually("the emptied store is lost", func(err error) bool { return errors.Is(err, limit.ErrUnavailable) && errors.Is(err, state.ErrLost) })
+	if _, err := state.Init(t.Context(), g.client); err != nil {
+		t.Fatal(err)
 	}
+	eventually("an operator accepted it", func(err error) bool { return err == nil })
 }
 
 // A store that accepts and is silent costs a bounded wait, then none.
@@ -301,7 +323,12 @@ func TestStoreIsSilent(t *testing.T) {
 	defer l.Close()
 	c := redis.NewClient(&redis.Options{Addr: l.Addr().String(), MaxRetries: -1, ContextTimeoutEnabled: true})
 	defer c.Close()
-	limiter := limit.New(c, "d")
+	guarded, err := state.Watch(t.Context(), state.Options{Client: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guarded.Close()
+	limiter := limit.New(guarded, "d")
 	defer limiter.Close()
 	began := time.Now()
 	for range 50 {
@@ -379,7 +406,7 @@ func TestBudgetsAreSeparate(t *testing.T) {
 		again("another key", l.Limiter, limit.Budget{Model: "m", Subject: [32]byte{1}, KeyID: "j", Plan: one.Plan}, false)
 		again("another subject", l.Limiter, limit.Budget{Model: "m", Subject: [32]byte{2}, KeyID: "k", Plan: one.Plan}, true)
 		again("another model", l.Limiter, limit.Budget{Model: "n", Subject: [32]byte{1}, KeyID: "k", Plan: one.Plan}, true)
-		other := limit.New(l.client, "other")
+		other := limit.New(l.state, "other")
 		defer other.Close()
 		again("another deployment", other, one, true)
 	}

@@ -36,7 +36,7 @@ type change struct {
 // sweep reports all debts, gives back the leases of accounts that nobody used since
 // unused, and forgets those that nobody used since forgotten.
 func (l *Limiter) sweep(unused, forgotten time.Time) {
-	if l.resting() != nil {
+	if l.resting() != nil || l.store.Err() != nil {
 		return
 	}
 	var changes []change
@@ -98,14 +98,12 @@ func (a *account) collect(to []change, unused bool) []change {
 func (l *Limiter) report(changes []change) error {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	return l.store.Write(ctx, func(p redis.Pipeliner) {
 		for _, c := range changes {
 			p.IncrBy(ctx, c.name, c.amount)
 			p.Expire(ctx, c.name, c.life)
 		}
-		return nil
 	})
-	return err
 }
 
 // restore puts debts back, to be reported later. What was to be given back may have

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -43,14 +41,14 @@ type Ledger struct {
 
 // New keeps the ledger in the state store, and begins to end what dead gateways left
 // open. Close it. A nil log discards.
-func New(r redis.UniversalClient, log *slog.Logger) *Ledger {
+func New(s Store, log *slog.Logger) *Ledger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	var id [8]byte
 	rand.Read(id[:]) // never fails
 	l := &Ledger{
-		Reader: NewReader(r), log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
+		Reader: Reader{s}, log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.wait.Go(l.run)
@@ -129,7 +127,7 @@ func (l *Ledger) Close() error {
 	defer cancel()
 	err := l.Flush(ctx)
 	if err == nil {
-		return remove(ctx, l.redis, l.instance)
+		return remove(ctx, l.store, l.instance)
 	}
 	for _, r := range l.ended {
 		e := r.entry

@@ -65,11 +65,29 @@ func sumsName(subject [32]byte, day string) string {
 
 func logName(day string) string { return namespace + "log:" + day }
 
-// Reader reads the ledger.
-type Reader struct{ redis redis.UniversalClient }
+// Store is the state store; *state.Store. Without an error the answers of the
+// commands can be believed.
+type Store interface {
+	Read(ctx context.Context, commands func(redis.Pipeliner)) error
+	Write(ctx context.Context, commands func(redis.Pipeliner)) error
+}
 
-// NewReader reads from the state store.
-func NewReader(r redis.UniversalClient) Reader { return Reader{r} }
+// Reader reads the ledger.
+type Reader struct{ store Store }
+
+// NewReader reads whatever a Redis holds, also one that gateways do not believe.
+func NewReader(r redis.UniversalClient) Reader { return Reader{unguarded{r}} }
+
+type unguarded struct{ redis.UniversalClient }
+
+func (u unguarded) Read(ctx context.Context, commands func(redis.Pipeliner)) error {
+	_, err := u.Pipelined(ctx, func(p redis.Pipeliner) error { commands(p); return nil })
+	return err
+}
+
+func (u unguarded) Write(ctx context.Context, commands func(redis.Pipeliner)) error {
+	return u.Read(ctx, commands)
+}
 
 // Totals sums what the subject used from one UTC day to another, both included,
 // by day, model and key.
@@ -80,12 +98,11 @@ func (l Reader) Totals(ctx context.Context, subject [32]byte, from, to time.Time
 	}
 	var days []string
 	var answers []*redis.MapStringStringCmd
-	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	err := l.store.Read(ctx, func(p redis.Pipeliner) {
 		for day := from; !day.After(to); day = day.AddDate(0, 0, 1) {
 			days = append(days, day.Format(dayLayout))
 			answers = append(answers, p.HGetAll(ctx, sumsName(subject, day.Format(dayLayout))))
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -140,11 +157,11 @@ func sums(day string, hash map[string]string) ([]Total, error) {
 func (l Reader) Entries(ctx context.Context, day time.Time, each func(Entry) error) error {
 	name := logName(day.UTC().Format(dayLayout))
 	for start := "-"; ; {
-		page, err := l.redis.XRangeN(ctx, name, start, "+", 500).Result()
-		if err != nil {
+		var page *redis.XMessageSliceCmd
+		if err := l.store.Read(ctx, func(p redis.Pipeliner) { page = p.XRangeN(ctx, name, start, "+", 500) }); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		for _, m := range page {
+		for _, m := range page.Val() {
 			e, err := entry(m.Values)
 			if err != nil {
 				return fmt.Errorf("%w: entry %s of %s: %w", ErrUnavailable, m.ID, name, err)
@@ -154,7 +171,7 @@ func (l Reader) Entries(ctx context.Context, day time.Time, each func(Entry) err
 			}
 			start = "(" + m.ID
 		}
-		if len(page) == 0 {
+		if len(page.Val()) == 0 {
 			return nil
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fealty/fealty/gateway/identity/state"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/servertest"
@@ -38,6 +39,20 @@ func connect(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
+// open keeps a ledger on a store that is marked as one.
+func open(t testing.TB, c *redis.Client) *usage.Ledger {
+	t.Helper()
+	if _, err := state.Init(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	guarded, err := state.Watch(t.Context(), state.Options{Client: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { guarded.Close() })
+	return usage.New(guarded, nil)
+}
+
 // ran writes an entry as a request does that begins and ends.
 func ran(t testing.TB, l *usage.Ledger, e usage.Entry) {
 	t.Helper()
@@ -57,7 +72,7 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	l := usage.New(connect(t, store.Addr()), nil)
+	l := open(t, connect(t, store.Addr()))
 	defer l.Close()
 
 	day := time.Date(2026, 1, 31, 23, 59, 59, 5, time.UTC)
@@ -109,19 +124,17 @@ type deaf struct{ n atomic.Int64 }
 
 func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if strings.HasPrefix(cmd.Name(), "eval") && d.n.Add(1)%3 == 0 {
+func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if cmds[0].Name() == "eval" && d.n.Add(1)%3 == 0 {
 			err = errors.New("the answer was lost")
-			cmd.SetErr(err)
+			cmds[0].SetErr(err)
 		}
 		return err
 	}
-}
-
-func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
@@ -158,7 +171,7 @@ func TestEachRecordIsWrittenOnce(t *testing.T) {
 	addr := servertest.Redis(t, "0").Addr
 	client := connect(t, addr)
 	client.AddHook(&deaf{})
-	l := usage.New(client, nil)
+	l := open(t, client)
 	defer l.Close()
 	const requests = 2000
 	var all sync.WaitGroup
@@ -182,17 +195,21 @@ func TestEachRecordIsWrittenOnce(t *testing.T) {
 // dyingGateway runs in a process of its own: it streams a token every 5 ms to four
 // clients, and tells what they got.
 func dyingGateway(addr string) {
-	l := usage.New(redis.NewClient(&redis.Options{Addr: addr}), nil)
-	var open []*usage.Record
+	guarded, err := state.Watch(context.Background(), state.Options{Client: redis.NewClient(&redis.Options{Addr: addr})})
+	if err != nil {
+		panic(err)
+	}
+	l := usage.New(guarded, nil)
+	var running []*usage.Record
 	for i := range 4 {
 		r, err := l.Begin(usage.Entry{Time: noon, Request: fmt.Sprint("req_dying", i), Model: "m"})
 		if err != nil {
 			panic(err)
 		}
-		open = append(open, r)
+		running = append(running, r)
 	}
 	for sent := 1; ; sent++ {
-		for _, r := range open {
+		for _, r := range running {
 			r.Progress(10, sent)
 		}
 		fmt.Println(sent)
@@ -204,6 +221,10 @@ func dyingGateway(addr string) {
 // once, however many gateways look.
 func TestKilledGateway(t *testing.T) {
 	addr := servertest.Redis(t, "0").Addr
+	client := connect(t, addr)
+	if _, err := state.Init(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), childStore+"="+addr)
 	out, err := child.StdoutPipe()
@@ -224,11 +245,10 @@ func TestKilledGateway(t *testing.T) {
 	}
 	_ = child.Wait()
 
-	client := connect(t, addr)
 	seemsDead(t, client)
 	var heirs []*usage.Ledger
 	for range 3 {
-		heirs = append(heirs, usage.New(client, nil))
+		heirs = append(heirs, open(t, client))
 	}
 	eventually(t, "the records of the dead gateway are ended", func() bool {
 		return client.SCard(t.Context(), "fealty:1:{usage}:gateways").Val() == 0
@@ -271,7 +291,7 @@ func eventually(t testing.TB, what string, held func() bool) {
 // A gateway that only seemed dead does not write again what was ended for it.
 func TestSeemedDead(t *testing.T) {
 	client := connect(t, servertest.Redis(t, "0").Addr)
-	l := usage.New(client, nil)
+	l := open(t, client)
 	defer l.Close()
 	r, err := l.Begin(usage.Entry{Time: noon, Request: "req_long", Model: "m"})
 	if err != nil {
@@ -282,7 +302,7 @@ func TestSeemedDead(t *testing.T) {
 		return len(client.Keys(t.Context(), "fealty:1:{usage}:open:*").Val()) == 1
 	})
 	seemsDead(t, client)
-	heir := usage.New(client, nil)
+	heir := open(t, client)
 	defer heir.Close()
 	eventually(t, "the record is ended", func() bool { return sum(t, l, [32]byte{}).Requests == 1 })
 	r.End("ok", 10, 9)
@@ -299,7 +319,7 @@ func TestSeemedDead(t *testing.T) {
 func TestRecordsWait(t *testing.T) {
 	server := servertest.Redis(t, "0")
 	client := connect(t, server.Addr)
-	l := usage.New(client, nil)
+	l := open(t, client)
 	defer l.Close()
 	server.Kill()
 	held := 0
@@ -317,7 +337,13 @@ func TestRecordsWait(t *testing.T) {
 		}
 	}
 	_, port, _ := strings.Cut(server.Addr, ":")
-	servertest.Redis(t, port)
+	servertest.Redis(t, port) // empty: lost, until an operator accepts it
+	if err := l.Flush(t.Context()); !errors.Is(err, usage.ErrUnavailable) {
+		t.Errorf("written to an emptied store: %v", err)
+	}
+	if _, err := state.Init(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, "all records are written", func() bool { _ = l.Flush(t.Context()); return l.Waiting() == 0 })
 	if got := sum(t, l, [32]byte{}); got.Requests != int64(held) {
 		t.Errorf("the ledger holds %d requests, want %d", got.Requests, held)
@@ -325,7 +351,7 @@ func TestRecordsWait(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	l := usage.New(connect(b, servertest.Redis(b, "0").Addr), nil)
+	l := open(b, connect(b, servertest.Redis(b, "0").Addr))
 	defer l.Close()
 	b.ReportAllocs()
 	for b.Loop() {

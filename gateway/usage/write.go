@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -96,7 +97,7 @@ func (l *Ledger) deliver(ctx context.Context) error {
 	if l.sent == nil {
 		return nil
 	}
-	if err := l.sent.send(ctx, l.redis); err != nil {
+	if err := l.sent.send(ctx, l.store); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -138,10 +139,10 @@ func (w *writing) end(e Entry, mustBeOpen bool) {
 	w.ended++
 }
 
-func (w *writing) send(ctx context.Context, r redis.UniversalClient) error {
+func (w *writing) send(ctx context.Context, s Store) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if err := commit.Run(ctx, r, w.names, w.args...).Err(); err != nil {
+	if err := s.Write(ctx, func(p redis.Pipeliner) { commit.Eval(ctx, p, w.names, w.args...) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
@@ -154,12 +155,10 @@ func (l *Ledger) beat(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	_, err := l.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+	if err := l.store.Write(ctx, func(p redis.Pipeliner) {
 		p.SAdd(ctx, gateways, l.instance)
 		p.Set(ctx, aliveName(l.instance), "", alive)
-		return nil
-	})
-	if err != nil {
+	}); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	l.beaten = time.Now()
@@ -171,13 +170,13 @@ func (l *Ledger) beat(ctx context.Context) error {
 func (l *Ledger) adopt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, alive)
 	defer cancel()
-	names, err := l.redis.SMembers(ctx, gateways).Result()
-	for _, name := range names {
-		if err != nil {
-			break
-		}
-		if name != l.instance {
-			err = l.bury(ctx, name)
+	var names *redis.StringSliceCmd
+	err := l.store.Read(ctx, func(p redis.Pipeliner) { names = p.SMembers(ctx, gateways) })
+	if err == nil {
+		for _, name := range names.Val() {
+			if name != l.instance {
+				err = errors.Join(err, l.bury(ctx, name))
+			}
 		}
 	}
 	if err != nil {
@@ -186,15 +185,16 @@ func (l *Ledger) adopt(ctx context.Context) {
 }
 
 func (l *Ledger) bury(ctx context.Context, name string) error {
-	lives, err := l.redis.Exists(ctx, aliveName(name)).Result()
-	if err != nil || lives == 1 {
+	var lives *redis.IntCmd
+	var open *redis.MapStringStringCmd
+	err := l.store.Read(ctx, func(p redis.Pipeliner) {
+		lives = p.Exists(ctx, aliveName(name))
+		open = p.HGetAll(ctx, openName(name))
+	})
+	if err != nil || lives.Val() == 1 {
 		return err
 	}
-	open, err := l.redis.HGetAll(ctx, openName(name)).Result()
-	if err != nil {
-		return err
-	}
-	for _, text := range open {
+	for _, text := range open.Val() {
 		var e Entry
 		if err := json.Unmarshal([]byte(text), &e); err != nil {
 			return fmt.Errorf("%w: an open record of gateway %s is damaged", ErrUnavailable, name)
@@ -202,22 +202,20 @@ func (l *Ledger) bury(ctx context.Context, name string) error {
 		e.Status = Lost
 		w := newWriting(name, 0)
 		w.end(e, true)
-		if err := w.send(ctx, l.redis); err != nil {
+		if err := w.send(ctx, l.store); err != nil {
 			return err
 		}
 	}
-	if len(open) > 0 {
-		l.log.Warn("ended the records of a gateway that died", "gateway", name, "records", len(open))
+	if n := len(open.Val()); n > 0 {
+		l.log.Warn("ended the records of a gateway that died", "gateway", name, "records", n)
 	}
-	return remove(ctx, l.redis, name)
+	return remove(ctx, l.store, name)
 }
 
 // remove forgets a gateway without open records.
-func remove(ctx context.Context, r redis.UniversalClient, name string) error {
-	_, err := r.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Del(ctx, openName(name), aliveName(name))
+func remove(ctx context.Context, s Store, name string) error {
+	return s.Write(ctx, func(p redis.Pipeliner) {
 		p.SRem(ctx, gateways, name)
-		return nil
+		p.Del(ctx, openName(name), aliveName(name))
 	})
-	return err
 }
