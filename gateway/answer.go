@@ -302,12 +302,22 @@ func (s *Server) recheck(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.changed:
 		}
 		for _, a := range s.running.all() {
 			if err := s.standing(ctx, a); err != nil {
 				a.cancel(err)
 			}
 		}
+	}
+}
+
+// LicenseChanged says that some license may have changed: running answers are looked
+// at now rather than at the next tick. It does not wait.
+func (s *Server) LicenseChanged() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // it is known already
 	}
 }
 

@@ -86,6 +86,7 @@ type Server struct {
 	metrics *counters
 	running running
 	slots   chan struct{}
+	changed chan struct{} // full: running answers are to be looked at
 	http    *fasthttp.Server
 	admin   *fasthttp.Server
 
@@ -116,7 +117,7 @@ func New(deps Deps, cfg Config) (*Server, error) {
 	cfg = cfg.filled()
 	s := &Server{
 		cfg: cfg, deps: deps, models: map[string]*model{}, started: deps.Now(),
-		slots: make(chan struct{}, cfg.Limits.Concurrent),
+		slots: make(chan struct{}, cfg.Limits.Concurrent), changed: make(chan struct{}, 1),
 	}
 	if err := s.addModels(); err != nil {
 		return nil, err

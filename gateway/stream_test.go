@@ -118,10 +118,26 @@ func rest(t *testing.T, in io.Reader) string {
 }
 
 func TestRevokedMidStream(t *testing.T) {
-	r := newRig(t)
+	for how, c := range map[string]struct {
+		recheck time.Duration
+		tell    func(*rig)
+	}{
+		"found by looking": {20 * time.Millisecond, func(*rig) {}},
+		"told":             {time.Hour, func(r *rig) { r.server.LicenseChanged() }},
+	} {
+		t.Run(how, func(t *testing.T) {
+			r := newRig(t, func(cfg *gateway.Config, _ *gateway.Deps) { cfg.Timeouts.Recheck = c.recheck })
+			r.cutByRevocation(func() { c.tell(r) })
+		})
+	}
+}
+
+func (r *rig) cutByRevocation(tell func()) {
+	t := r.t
 	resp, in := r.begun()
 	defer resp.Body.Close()
 	r.chain.set(r.subject, func(g *policy.Grant) { g.Latest.Status = policy.Revoked })
+	tell()
 	got := rest(t, in)
 	if !strings.Contains(got, `data: {"error":{"message":"`) || !strings.Contains(got, `"code":"license_revoked"`) || strings.Contains(got, "[DONE]") {
 		t.Errorf("the stream ended with %q", got)

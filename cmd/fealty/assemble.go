@@ -92,8 +92,14 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
 			return fmt.Errorf("model %q: %w", m.Name, err)
 		}
 	}
-	n.server, err = gateway.New(deps, cfg)
-	return err
+	if n.server, err = gateway.New(deps, cfg); err != nil {
+		return err
+	}
+	for _, c := range n.checkers {
+		stop := c.OnChange(func(_, _ [32]byte) { n.server.LicenseChanged() })
+		n.onClose(func() error { stop(); return nil })
+	}
+	return nil
 }
 
 // loadRules reads the operator's own rules; no file is no rules.

@@ -511,21 +511,40 @@ func (b *benchAuth) revoke(ctx context.Context, how, ws string, poll time.Durati
 	return nil
 }
 
-// follow notes what a checker, told of a change, answers from then on.
+// follow notes what a checker answers once it has told of a change, as a gateway
+// would ask it.
 func (w *watch) follow(ctx context.Context, c *licensecheck.Checker) (stop func()) {
-	refused := map[[32]byte]time.Time{}
+	ctx, cancel := context.WithCancel(ctx)
+	refused, changes := map[[32]byte]time.Time{}, make(chan [2][32]byte, 1024)
 	w.refused = append(w.refused, refused)
-	return c.OnChange(func(model, subject [32]byte) {
-		g, err := c.Check(ctx, model, subject)
-		if err != nil || policy.Standing(time.Now(), g, policy.ScopeChat).Allowed() {
-			return
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if refused[subject].IsZero() {
-			refused[subject] = time.Now()
+	remove := c.OnChange(func(model, subject [32]byte) {
+		select {
+		case changes <- [2][32]byte{model, subject}:
+		case <-ctx.Done():
 		}
 	})
+	go func() {
+		for {
+			select {
+			case change := <-changes:
+				g, err := c.Check(ctx, change[0], change[1])
+				if err == nil && !policy.Standing(time.Now(), g, policy.ScopeChat).Allowed() {
+					w.note(refused, change[1])
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { remove(); cancel() }
+}
+
+func (w *watch) note(refused map[[32]byte]time.Time, subject [32]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if refused[subject].IsZero() {
+		refused[subject] = time.Now()
+	}
 }
 
 // times waits until all gateways refuse all that were revoked.
