@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+
+	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/internal/servertest"
+	"github.com/fealty/fealty/internal/testmodel"
 )
 
 // attempt runs one command line of the real program and says how it ended.
@@ -236,4 +240,42 @@ func (s *anvilShop) changesHands() {
 	s.as(buyerKey, "accept")
 	s.wants(creatorKey, "plan", exitFailed, "only the model's owner")
 	s.wants(thirdKey, "suspend --subject "+buyerWallet, exitFailed, "owner or an issuer") // issuers went with the owner
+}
+
+// A key file is committed for its own model, and before its responses are drawn.
+func TestLicenseCommitKeyFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the model")
+	}
+	s := openShop(t)
+	dir := t.TempDir()
+	pass := filepath.Join(dir, "pass")
+	s.keep(pass, "correct horse\n")
+	recipient, err := age.NewScryptRecipient("correct horse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipient.SetWorkFactor(10) // for tests
+	set := *testmodel.Get(t).Set
+	save := func(name string) string {
+		path := filepath.Join(dir, name)
+		if err := fingerprint.SaveSet(path, &set, recipient); err != nil {
+			t.Fatal(err)
+		}
+		return "commit --keys " + path + " --keys-passphrase-file " + pass
+	}
+	s.wants(creatorKey, save("other.age"), exitFailed, "not for --model")
+	id, err := parse32("model", s.model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.Model = id
+	s.wants(creatorKey, save("drawn.age"), exitFailed, "drawn already")
+	set.Randomness, set.Recipe = nil, nil
+	root := set.Root()
+	if got := field(t, s.as(creatorKey, save("fresh.age")+" --json"), "root"); got != hex0x(root[:]) {
+		t.Errorf("committed %s, want %x", got, root)
+	}
+	s.keep(pass, "wrong horse")
+	s.wants(creatorKey, save("fresh.age"), exitFailed, "does not open it")
 }

@@ -77,6 +77,7 @@ func TestServeOnAnvilAndRedis(t *testing.T) {
 	}
 
 	config, origin := writeConfig(t, served{dir: marked.Dir, rpc: rpc, ws: "ws://" + anvil.Addr, redis: redis.Addr, registry: registry, model: model})
+	admin := listenAdmin(t, config)
 	if out := cli(t, "config", "check", "--config", config); !strings.Contains(out, "holds") {
 		t.Errorf("config check: %s", out)
 	}
@@ -94,6 +95,7 @@ func TestServeOnAnvilAndRedis(t *testing.T) {
 	want(t, origin, other, http.StatusPaymentRequired, "no_license")
 	want(t, origin, forge(key), http.StatusUnauthorized, "invalid_api_key")
 
+	showsLayers(t, config, admin, licensee)
 	as("FEALTY_TEST_CREATOR", "license", "revoke", "--subject", licensee)
 	eventually(t, 2*time.Second, "the revoked key is refused", func() bool { _, code := asked(t, origin, key); return code == "license_revoked" })
 	as("FEALTY_TEST_CREATOR", "license", "reinstate", "--subject", licensee)
@@ -148,6 +150,42 @@ func exports(t *testing.T, config string) {
 	cli(t, "usage", "export", "--config", config, "--output", file)
 	if text, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(text), "time,request,subject,") {
 		t.Errorf("exported file: %q, %v", text, err)
+	}
+}
+
+// listenAdmin gives the second listener of a config a port that is known.
+func listenAdmin(t *testing.T, config string) (url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"127.0.0.1:0"`), []byte(fmt.Sprintf("%q", l.Addr())), 1)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "http://" + l.Addr().String()
+}
+
+// showsLayers: license show has a word from every layer of the running gateway, and ends as it does.
+func showsLayers(t *testing.T, config, admin, licensee string) {
+	t.Helper()
+	shown := cli(t, "license", "show", "--config", config, "--model", "gpt-4o", "--subject", licensee, "--gateway", admin)
+	for _, line := range []string{
+		licensee + " for chat on model", ": allowed", "memory   allowed, after 1 writes, confirmed", "redis    final  block", "chain    final  block",
+		"window   ", "scope    chat,completions; asked: chat", "plan     1: 600 requests per minute", "used     2 requests, ", "host     host.fealty.test: allowed",
+	} {
+		if !strings.Contains(shown, line) {
+			t.Errorf("license show says nothing like %q:\n%s", line, shown)
+		}
+	}
+	if code, _, errs := attempt(t, "license", "show", "--config", config, "--model", "gpt-5", "--subject", licensee); code != exitUsage || !strings.Contains(errs, "it serves") {
+		t.Errorf("a model that is not served: exit %d %s", code, errs)
 	}
 }
 
