@@ -42,6 +42,12 @@ type AdminConfig struct {
 // HostConfig says who serves.
 type HostConfig struct {
 	Domain string `yaml:"domain"` // the host grant is for keccak256("host:" + domain)
+	// Key signs /.well-known/fealty.json: 64 hexadecimal digits, or an encrypted
+	// keystore, which Passphrase opens. Unset: there is no such page.
+	Key        Secret `yaml:"key"`
+	Passphrase Secret `yaml:"passphrase"`
+	// Delegation is a file from 'fealty license delegate'. Unset: Key is the controller's.
+	Delegation string `yaml:"delegation"`
 }
 
 // RedisConfig holds redis:// URLs, which are secrets.
@@ -190,6 +196,7 @@ func (c *Config) Validate() error {
 	errs.need("secret", c.Secret.Set(), "file:PATH of 32 random bytes or more, shared by the replicas")
 	errs.need("redis.state", c.Redis.State.Set(), "the URL of the state store")
 	errs.need("host.domain", c.Host.Domain != "", "the domain that holds the host grant")
+	errs.need("host.key", c.Host.Key.Set() || !c.Host.Passphrase.Set() && c.Host.Delegation == "", "a key, for the passphrase or delegation that is set")
 	c.Admin.validate(&errs)
 	c.Identity.validate(&errs, c.Chains)
 	c.Limits.validate(&errs)

@@ -32,6 +32,8 @@ func TestConfigRefusals(t *testing.T) {
 		{"token_ttl: 15m", "token_ttl: 2h", "identity.token_ttl"},
 		{"token_ttl: 15m", "token_ttl: 15", "token_ttl"},
 		{"chain: base                       #", "chain: bass #", "identity.chain"},
+		{"key: file:/run/secrets/fealty-host", "delegation: x.json", "host.key"},
+		{"key: file:/run/secrets/fealty-host", "key: 0x1234hunter2", "must not stand in the config"},
 		{"issuer: https://login.example.com", "issuer: https://api.example.com", "identity.issuers[0].issuer"},
 		{"issuer: https://login.example.com", "issuer: a|b", "identity.issuers[0].issuer"},
 		{"jwks_url: https://login", "jwks_url: http://login", "identity.issuers[0].jwks_url"},

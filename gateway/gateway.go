@@ -63,6 +63,7 @@ type Deps struct {
 	Limits     Limits
 	Ledger     Ledger
 	Host       [32]byte         // the subject of this host's own grants
+	Proof      HostProof        // with what the host shows that these are its own
 	Models     map[string]Model // by ModelConfig.Name
 	Rules      *rules.Rules     // the operator's own; nil: none
 	Log        *slog.Logger     // nil: discards
@@ -78,17 +79,18 @@ type Model struct {
 // Server is one gateway. Serve it on as many listeners as needed, then shut it
 // down once.
 type Server struct {
-	cfg     Config
-	deps    Deps
-	models  map[string]*model // by name and alias
-	listed  []*model          // in the order of the config
-	started time.Time
-	metrics *counters
-	running running
-	slots   chan struct{}
-	changed chan struct{} // full: running answers are to be looked at
-	http    *fasthttp.Server
-	admin   *fasthttp.Server
+	cfg       Config
+	deps      Deps
+	models    map[string]*model // by name and alias
+	listed    []*model          // in the order of the config
+	started   time.Time
+	metrics   *counters
+	statement statement
+	running   running
+	slots     chan struct{}
+	changed   chan struct{} // full: running answers are to be looked at
+	http      *fasthttp.Server
+	admin     *fasthttp.Server
 
 	draining atomic.Bool
 	stop     context.CancelFunc

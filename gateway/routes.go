@@ -42,17 +42,18 @@ type handler func(*exchange) error
 // routes are exact raw paths; a path that ends in '/' takes one more segment or
 // more. Encoded variants of a path are other paths, and unknown.
 var routes = map[string]map[string]handler{
-	"/v1/chat/completions":   {"POST": (*exchange).chat},
-	"/v1/completions":        {"POST": (*exchange).completion},
-	"/v1/models":             {"GET": (*exchange).listModels},
-	"/v1/models/":            {"GET": (*exchange).showModel},
-	"/v1/usage":              {"GET": (*exchange).showUsage},
-	"/v1/keys":               {"GET": (*exchange).listKeys, "POST": (*exchange).createKey},
-	"/v1/keys/":              {"DELETE": (*exchange).revokeKey},
-	"/auth/challenge":        {"POST": (*exchange).challenge},
-	"/auth/token":            {"POST": (*exchange).token},
-	"/auth/revoke":           {"POST": (*exchange).revokeToken},
-	"/.well-known/jwks.json": {"GET": (*exchange).jwks},
+	"/v1/chat/completions":     {"POST": (*exchange).chat},
+	"/v1/completions":          {"POST": (*exchange).completion},
+	"/v1/models":               {"GET": (*exchange).listModels},
+	"/v1/models/":              {"GET": (*exchange).showModel},
+	"/v1/usage":                {"GET": (*exchange).showUsage},
+	"/v1/keys":                 {"GET": (*exchange).listKeys, "POST": (*exchange).createKey},
+	"/v1/keys/":                {"DELETE": (*exchange).revokeKey},
+	"/auth/challenge":          {"POST": (*exchange).challenge},
+	"/auth/token":              {"POST": (*exchange).token},
+	"/auth/revoke":             {"POST": (*exchange).revokeToken},
+	"/.well-known/fealty.json": {"GET": (*exchange).hostStatement},
+	"/.well-known/jwks.json":   {"GET": (*exchange).jwks},
 }
 
 var adminRoutes = map[string]map[string]handler{
@@ -112,10 +113,7 @@ func (x *exchange) route(table map[string]map[string]handler) error {
 		methods, x.tail = table[string(path[:at])], string(path[at:])
 	}
 	if methods == nil {
-		return &openai.Error{
-			Status: http.StatusNotFound, Code: "unknown_url",
-			Message: "There is nothing at this path. The API is below /v1, such as /v1/chat/completions.",
-		}
+		return unknownURL()
 	}
 	if h := methods[string(x.http.Method())]; h != nil {
 		return h(x)
@@ -125,6 +123,13 @@ func (x *exchange) route(table map[string]map[string]handler) error {
 	return &openai.Error{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
 		Message: "This path takes " + strings.Join(allow, " or ") + ".",
+	}
+}
+
+func unknownURL() *openai.Error {
+	return &openai.Error{
+		Status: http.StatusNotFound, Code: "unknown_url",
+		Message: "There is nothing at this path. The API is below /v1, such as /v1/chat/completions.",
 	}
 }
 

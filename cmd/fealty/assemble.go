@@ -92,6 +92,9 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
 			return fmt.Errorf("model %q: %w", m.Name, err)
 		}
 	}
+	if deps.Proof, err = n.proof(ctx, cfg, deps.Host); err != nil {
+		return err
+	}
 	if n.server, err = gateway.New(deps, cfg); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func newLicense() *cobra.Command {
 	return group("license", "Register models, and sell, grant, revoke and buy licenses",
 		newDeploy(), newRegister(), newCommit(), newPublish(), newTransfer(), newAccept(), newIssuer(),
 		newPlan(), newBuy(), newPermit(), newRevenue(),
-		newGrant(), newVoucher(), newRedeem(),
+		newGrant(), newVoucher(), newRedeem(), newDelegate(),
 		newStanding("suspend", "Stop a license for now", (*registry.Registry).Suspend),
 		newStanding("revoke", "Stop a license; only the model's owner can undo it", (*registry.Registry).Revoke),
 		newStanding("reinstate", "Lift a suspension or, as the owner, a revocation", (*registry.Registry).Reinstate),
