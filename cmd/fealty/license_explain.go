@@ -219,14 +219,21 @@ func (v *view) text() string {
 	if v.Seq == 0 {
 		return fmt.Sprintf("block %d: never granted", v.Block)
 	}
-	return fmt.Sprintf("block %d: %s, written %d times, until %s", v.Block, v.Status, v.Seq, unix(v.NotAfter))
+	return fmt.Sprintf("block %d: %s, written %s, until %s", v.Block, v.Status, times(v.Seq), unix(v.NotAfter))
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func (m memoryLayer) text() string {
 	if m.Note != "" {
 		return m.Note
 	}
-	return fmt.Sprintf("%s, after %d writes, confirmed %.1f s ago", m.Decision, m.Seq, m.AgeSeconds)
+	return fmt.Sprintf("%s, written %s, confirmed %.1f s ago", m.Decision, times(m.Seq), m.AgeSeconds)
 }
 
 func (p *planLayer) text() string {

@@ -134,7 +134,7 @@ func (s *anvilShop) sells() {
 	}
 	s.shows(exitNotHeld, "refused, no_license") // nothing was sent
 	s.as(buyerKey, "buy --plan 1")
-	s.shows(exitHeld, ": allowed", "active, written 1 times", "60 requests per minute, 5000 tokens per day", "asked: chat", "host.example: allowed", "not asked: give --gateway")
+	s.shows(exitHeld, ": allowed", "active, written once", "60 requests per minute, 5000 tokens per day", "asked: chat", "host.example: allowed", "not asked: give --gateway")
 	s.wants(buyerKey, "buy --plan 2", exitFailed, "switch plans")
 	s.as(buyerKey, "buy --plan 2 --switch")
 }

@@ -175,10 +175,14 @@ func listenAdmin(t *testing.T, config string) (url string) {
 // showsLayers: license show has a word from every layer of the running gateway, and ends as it does.
 func showsLayers(t *testing.T, config, admin, licensee string) {
 	t.Helper()
-	shown := cli(t, "license", "show", "--config", config, "--model", "gpt-4o", "--subject", licensee, "--gateway", admin)
+	var shown string
+	eventually(t, 10*time.Second, "the ledger has both requests", func() bool {
+		shown = cli(t, "license", "show", "--config", config, "--model", "gpt-4o", "--subject", licensee, "--gateway", admin)
+		return strings.Contains(shown, "used     2 requests, ")
+	})
 	for _, line := range []string{
-		licensee + " for chat on model", ": allowed", "memory   allowed, after 1 writes, confirmed", "redis    final  block", "chain    final  block",
-		"window   ", "scope    chat,completions; asked: chat", "plan     1: 600 requests per minute", "used     2 requests, ", "host     host.fealty.test: allowed",
+		licensee + " for chat on model", ": allowed", "memory   allowed, written once, confirmed", "redis    final  block", "chain    final  block",
+		"window   ", "scope    chat,completions; asked: chat", "plan     1: 600 requests per minute", "host     host.fealty.test: allowed",
 	} {
 		if !strings.Contains(shown, line) {
 			t.Errorf("license show says nothing like %q:\n%s", line, shown)
