@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,9 +16,11 @@ import (
 	"testing"
 	"time"
 
+	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/internal/testmodel"
+	"github.com/fealty/fealty/internal/weights"
 )
 
 func python(t *testing.T) string {
@@ -73,6 +76,42 @@ func (s *stack) llamacpp(t *testing.T) {
 	}
 	if _, err := front.expect(t.Context(), s.keys["stranger"], http.StatusPaymentRequired, "no_license"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestInteropGGUF exports the marked model and asks llama.cpp for the fingerprints:
+// it must answer as this engine does on the same file.
+func TestInteropGGUF(t *testing.T) {
+	marked := testmodel.Get(t)
+	for _, c := range []struct {
+		kind  string
+		least int // of 16
+	}{{"q8_0", 15}, {"q4_0", 12}} {
+		path := filepath.Join(t.TempDir(), c.kind+".gguf")
+		cli(t, "model", "export", marked.Dir, "--gguf", c.kind, "--output", path)
+		m, err := weights.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, err := fingerprint.NewLocal(m, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, err := fingerprint.Verify(t.Context(), local, marked.Drawn(), fingerprint.Design{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := local.Close(); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := auditEndpoint(t.Context(), &openai.Client{BaseURL: startLlamaCPP(t, path)}, "base", marked.Set, fingerprint.Design{}, newProgress(io.Discard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d matched here, %d in llama.cpp", c.kind, ours.Matched, theirs.Matched)
+		if ours.Matched < c.least || theirs.Matched < c.least {
+			t.Errorf("%s: %d matched here, %d in llama.cpp; want %d", c.kind, ours.Matched, theirs.Matched, c.least)
+		}
 	}
 }
 

@@ -29,7 +29,39 @@ func newModel() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return describeModel(cmd, args[0], asJSON) },
 	}
 	info.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	return group("model", "Fetch and look at model weights", pull, info)
+	return group("model", "Fetch, look at and convert model weights", pull, info, newModelExport())
+}
+
+func newModelExport() *cobra.Command {
+	var kind, output string
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "export PATH --gguf TYPE --output FILE",
+		Short: "Write a model as one GGUF file, for llama.cpp and what is built on it",
+		Long: `Export reads a model folder or a GGUF file and writes a GGUF file of the type f16, q8_0
+or q4_0. Fingerprints come along: check with 'fealty embed verify' on the new file. Its SHA-256
+is not in fealty.json: a gateway attests what the folder holds.`,
+		Example: "  fealty model export served --gguf q8_0 --output served-q8_0.gguf",
+		Args:    exactArgs("PATH"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if kind == "" || output == "" {
+				return usagef("name the type and the file: --gguf f16|q8_0|q4_0 --output FILE")
+			}
+			m, err := weights.Open(args[0])
+			if err != nil {
+				return err
+			}
+			if err := weights.WriteGGUF(output, m, weights.Quant(kind), replace); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), output)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&kind, "gguf", "", "f16, q8_0 or q4_0 (required)")
+	cmd.Flags().StringVar(&output, "output", "", "file to write (required)")
+	cmd.Flags().BoolVar(&replace, "replace", false, "replace the file if it exists")
+	return cmd
 }
 
 func describeModel(cmd *cobra.Command, path string, asJSON bool) error {

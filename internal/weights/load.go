@@ -70,9 +70,14 @@ func halfSplit(t *Tensor, heads int) {
 	dim := t.Shape[0] / heads
 	out := make([]float32, len(t.Data))
 	for row := range t.Shape[0] {
-		head, within := row/dim, row%dim
-		to := head*dim + within%2*(dim/2) + within/2
+		to := halvedRow(row, dim)
 		copy(out[to*in:(to+1)*in], t.Data[row*in:(row+1)*in])
 	}
 	t.Data = out
+}
+
+// halvedRow is where Hugging Face keeps what is row in GGUF, for heads of dim rows.
+func halvedRow(row, dim int) int {
+	head, within := row/dim, row%dim
+	return head*dim + within%2*(dim/2) + within/2
 }

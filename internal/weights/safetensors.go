@@ -256,9 +256,9 @@ func writeValues(w io.Writer, values []float32, dtype DType) error {
 			case F32:
 				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
 			case F16:
-				h := toHalf(v)
-				if h&0x7fff == 0x7c00 && !math.IsInf(float64(v), 0) {
-					return fmt.Errorf("%v does not fit into F16; write BF16 or F32", v)
+				h, err := toFiniteHalf(v)
+				if err != nil {
+					return err
 				}
 				buf = binary.LittleEndian.AppendUint16(buf, h)
 			case BF16:
@@ -270,6 +270,15 @@ func writeValues(w io.Writer, values []float32, dtype DType) error {
 		}
 	}
 	return nil
+}
+
+// toFiniteHalf is toHalf for a number that must not become infinite.
+func toFiniteHalf(v float32) (uint16, error) {
+	h := toHalf(v)
+	if h&0x7fff == 0x7c00 && !math.IsInf(float64(v), 0) {
+		return h, fmt.Errorf("%v does not fit into F16; write BF16 or F32", v)
+	}
+	return h, nil
 }
 
 // toHalf rounds to the nearest half-precision number, ties to even.
