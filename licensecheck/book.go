@@ -120,6 +120,13 @@ func (b *book) left(m mark) bool {
 	return m.number >= b.blocks[0].Number && m.number <= b.top().Number && !b.holds(m)
 }
 
+// contradicts reports whether the run holds another block of this number.
+func (b *book) contradicts(m mark) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.blocks) > 0 && b.left(m)
+}
+
 func (b *book) top() node.Block { return b.blocks[len(b.blocks)-1] }
 
 // newest is the newest block covered.

@@ -21,20 +21,21 @@ import (
 
 // cacheFormat is part of every key: gateways of different versions share a Redis and
 // leave each other's records alone.
-const cacheFormat = 1
+const cacheFormat = 2
 
 // cache keeps records in Redis, for gateways that start and for each other. It speeds
 // reads up and decides nothing: whatever is wrong with it is a miss, and what it holds
 // counts only where the run of coverage vouches for it (book.adopt).
 type cache struct {
-	client redis.UniversalClient
-	keep   time.Duration // each record
-	now    func() time.Time
-	log    *slog.Logger
-	stats  *counters
-	prefix atomic.Pointer[string]
-	down   atomic.Bool               // said so
-	rest   atomic.Pointer[time.Time] // until then a failed Redis is left alone
+	client   redis.UniversalClient
+	finality string        // Options.Finality without blanks
+	keep     time.Duration // each record
+	now      func() time.Time
+	log      *slog.Logger
+	stats    *counters
+	prefix   atomic.Pointer[string]
+	down     atomic.Bool               // said so
+	rest     atomic.Pointer[time.Time] // until then a failed Redis is left alone
 
 	writes chan write
 	stop   chan struct{}
@@ -51,15 +52,16 @@ func openCache(url string, o Options, id node.Identity, stats *counters) (*cache
 	if err != nil {
 		return nil, fmt.Errorf("licensecheck: the URL of the cache: %w", err)
 	}
-	c := &cache{client: client, keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
+	c := &cache{client: client, finality: strings.ReplaceAll(o.Finality, " ", "-"), keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
 	c.rename(id)
 	c.done.Go(c.write)
 	return c, nil
 }
 
-// rename moves to the keys of one deployment of the registry.
+// rename moves to the keys of one deployment of the registry, as seen at one finality:
+// what is final to one gateway may not be yet to another.
 func (c *cache) rename(id node.Identity) {
-	p := fmt.Sprintf("fealty:license:%d:%d:%x:%x:", cacheFormat, id.ChainID, id.Registry, id.BlockHash[:16])
+	p := fmt.Sprintf("fealty:license:%d:%d:%x:%x:%s:", cacheFormat, id.ChainID, id.Registry, id.BlockHash[:16], c.finality)
 	c.prefix.Store(&p)
 }
 

@@ -127,14 +127,17 @@ func TestRedisHoldsWhatIsNotForUs(t *testing.T) {
 	elsewhere := func(change func(*node.Identity)) string {
 		other := id
 		change(&other)
-		c := &cache{}
+		c := &cache{finality: s.checker.cache.finality}
 		c.rename(other)
 		return c.name(key{s.model, who})
 	}
 	format := func(n int) string {
 		return strings.Replace(ours, fmt.Sprintf("license:%d:", cacheFormat), fmt.Sprintf("license:%d:", n), 1)
 	}
+	finality := &cache{finality: "5-blocks"}
+	finality.rename(id)
 	names := []string{
+		finality.name(key{s.model, who}),
 		format(cacheFormat - 1), format(cacheFormat + 1),
 		elsewhere(func(i *node.Identity) { i.ChainID++ }),
 		elsewhere(func(i *node.Identity) { i.Registry[0]++ }),

@@ -127,8 +127,23 @@ func (c *chain) finalBelow(ctx context.Context, head node.Block) (final node.Blo
 	return final, err
 }
 
+// errMoved: the block that was to be read at is not one of the chain any more.
+var errMoved = errors.New("the chain reorganised while it was read")
+
+// attempts bounds the readings of a grant when the chain reorganises under each.
+const attempts = 3
+
 // grants reads many grants at the newest and the final block, one call each.
-func (c *chain) grants(ctx context.Context, keys []key) ([]record, error) {
+func (c *chain) grants(ctx context.Context, keys []key) (records []record, err error) {
+	for range attempts {
+		if records, err = c.readGrants(ctx, keys); !errors.Is(err, errMoved) {
+			break
+		}
+	}
+	return records, err
+}
+
+func (c *chain) readGrants(ctx context.Context, keys []key) ([]record, error) {
 	head, err := c.head(ctx)
 	if err != nil {
 		return nil, err
@@ -191,10 +206,11 @@ func callAt(ctx context.Context, client *ethclient.Client, call ethereum.CallMsg
 		return answer, err
 	}
 	answer, errNumber := client.CallContract(ctx, call, new(big.Int).SetUint64(at.Number))
-	if errNumber != nil {
-		return nil, err
-	}
-	if there, errNumber := node.ByNumber(ctx, client, at.Number); errNumber != nil || there.Hash != at.Hash {
+	there, errBlock := node.ByNumber(ctx, client, at.Number)
+	switch {
+	case errors.Is(errBlock, ethereum.NotFound), errBlock == nil && there.Hash != at.Hash:
+		return nil, fmt.Errorf("%w: %w", errMoved, err)
+	case errNumber != nil || errBlock != nil:
 		return nil, err
 	}
 	return answer, nil

@@ -65,8 +65,8 @@ func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
 			return nil, err
 		}
 	}
-	c.known = newLane(chain.grants, o, 0, &c.stats)
-	c.unknown = newLane(chain.grants, o, strangerPause, &c.stats)
+	c.known = newLane(c.read, o, 0, &c.stats)
+	c.unknown = newLane(c.read, o, strangerPause, &c.stats)
 	for _, l := range []*lane{c.known, c.unknown} {
 		l.recall, l.keep = c.recall, func(k key, r record) { c.book.place(k, r) }
 	}
@@ -140,8 +140,15 @@ func (c *Checker) refresh(ctx context.Context, k key, known bool) (record, error
 	return c.ask(ctx, k, known)
 }
 
-// attempts bounds the readings of one grant when the chain reorganises under each.
-const attempts = 3
+// read reads grants from the chain. If the chain is not the one that the book is at, which
+// happens when it just reorganised, the watcher brings the book there first.
+func (c *Checker) read(ctx context.Context, keys []key) ([]record, error) {
+	records, err := c.chain.grants(ctx, keys)
+	if err == nil && c.book.contradicts(records[0].latest) { // they are all of one block
+		c.watcher.look(ctx)
+	}
+	return records, err
+}
 
 func (c *Checker) ask(ctx context.Context, k key, known bool) (record, error) {
 	from := c.unknown
@@ -162,7 +169,7 @@ func (c *Checker) ask(ctx context.Context, k key, known bool) (record, error) {
 			return held, nil
 		}
 	}
-	return record{}, errors.New("the chain reorganises faster than it can be read")
+	return record{}, errMoved
 }
 
 // stale answers when the chain does not: with a record that allows and is not too old, or not at all.

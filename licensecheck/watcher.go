@@ -30,7 +30,8 @@ type watcher struct {
 	changed func([]key) // told after the book knows
 	renamed func(node.Identity)
 
-	failing bool // the last step failed: say so once
+	looks   chan chan struct{} // see look
+	failing bool               // the last step failed: say so once
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 }
@@ -39,6 +40,7 @@ func (w *watcher) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
 	heads := make(chan node.Block, 1)
+	w.looks = make(chan chan struct{})
 	if w.url != "" {
 		w.done.Go(func() { w.listen(ctx, heads) })
 	}
@@ -61,9 +63,26 @@ func (w *watcher) run(ctx context.Context, heads <-chan node.Block) {
 			w.report(w.follow(ctx, head))
 		case <-ticker.C:
 			w.report(w.step(ctx))
+		case done := <-w.looks:
+			w.report(w.step(ctx))
+			close(done)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// look asks for the newest block now, and waits until that was tried.
+func (w *watcher) look(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case w.looks <- done:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 

@@ -324,3 +324,16 @@ func TestManyChangesInABlock(t *testing.T) {
 		}
 	}
 }
+
+// Whoever asks just after a reorganisation, before the next poll, is answered from the new chain.
+func TestReadJustAfterReorganisation(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, startAnvil(t), nil, nil)
+	s.mine(5)
+	s.checker = s.open(func(o *Options) { o.WS, o.PollHeads = "", 25*time.Second })
+	s.rpc(nil, "anvil_reorg", 4, []any{})
+	s.wants(s.somebody(), policy.NoLicense)
+	if n := s.checker.Stats().Reorgs; n != 1 {
+		t.Errorf("%d reorganisations were seen, want 1", n)
+	}
+}

@@ -1,0 +1,514 @@
+package licensecheck
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/fealty/fealty/internal/servertest"
+	"github.com/fealty/fealty/licensecheck/contract"
+	"github.com/fealty/fealty/policy"
+)
+
+// The seed gives the same writes, reorganisations, faults and questions in the same order; how
+// they meet is up to the machine.
+var (
+	longFor  = flag.Duration("long.for", 15*time.Second, "how long TestLongRun runs")
+	longSeed = flag.Uint64("long.seed", 0, "of TestLongRun; 0: a new one")
+)
+
+const (
+	longSoft = 4 * time.Second
+	longHard = 8 * time.Second
+	longPoll = 200 * time.Millisecond
+	// slack is what a busy machine may add to each of the promised times.
+	slack = 2 * time.Second
+)
+
+// moment is what the chain said over some time: from before it began to say so until after it ended.
+type moment struct {
+	from, to time.Time
+	latest   map[[32]byte]policy.License
+	finals   map[uint64][]map[[32]byte]policy.License // by depth of finality: what may count as final
+}
+
+// oracle knows what the chain said, and when. The driver of the run alone writes it.
+type oracle struct {
+	states  []map[[32]byte]policy.License // state after each block since the run began
+	was     map[uint64]int                // by depth: the highest of states that was final and still stands
+	moments []moment
+	moved   [][2]time.Time // reorganisations
+}
+
+// reorganised reports whether the chain did in this span.
+func (o *oracle) reorganised(from, to time.Time) bool {
+	return slices.ContainsFunc(o.moved, func(m [2]time.Time) bool { return m[0].Before(to) && m[1].After(from) })
+}
+
+// note records the state of the chain that was being brought about since the given time.
+func (o *oracle) note(since time.Time) {
+	now := time.Now()
+	if n := len(o.moments); n > 0 {
+		o.moments[n-1].to = now
+	}
+	top := len(o.states) - 1
+	m := moment{from: since, latest: o.states[top], finals: map[uint64][]map[[32]byte]policy.License{}}
+	for depth, was := range o.was {
+		final := max(0, top-int(depth))
+		o.was[depth] = max(min(was, top), final)
+		m.finals[depth] = slices.Clone(o.states[final : o.was[depth]+1])
+	}
+	o.moments = append(o.moments, m)
+}
+
+// might reports whether the reason was right at some moment of the span.
+func (o *oracle) might(from, to time.Time, a answer) bool {
+	for i := len(o.moments) - 1; i >= 0; i-- {
+		m := o.moments[i]
+		if m.from.After(to) {
+			continue
+		}
+		if !m.to.IsZero() && m.to.Before(from) {
+			return false
+		}
+		for _, final := range m.finals[a.depth] {
+			g := policy.Grant{Final: final[a.who], Latest: m.latest[a.who]}
+			if policy.Standing(a.to, g, policy.ScopeChat).Reason == a.reason {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// answer is one decision of one checker.
+type answer struct {
+	who      [32]byte
+	gateway  *longGateway
+	depth    uint64
+	from, to time.Time
+	reason   policy.Reason
+	stale    bool
+	err      error
+}
+
+// longGateway is a checker with two lines to the chain.
+type longGateway struct {
+	name    string
+	checker *Checker
+	depth   uint64 // of finality
+	lines   [2]*longLine
+}
+
+// longLine remembers when it was faulty.
+type longLine struct {
+	*faulty
+	mu   sync.Mutex
+	bad  [][2]time.Time // the last may have no end yet
+	ends time.Time      // of the fault that is on
+}
+
+// healthy reports whether one line was well for all of the span.
+func (g *longGateway) healthy(from, to time.Time) bool {
+	for _, l := range g.lines {
+		l.mu.Lock()
+		well := !slices.ContainsFunc(l.bad, func(b [2]time.Time) bool {
+			return b[0].Before(to) && (b[1].IsZero() || b[1].After(from))
+		})
+		l.mu.Unlock()
+		if well {
+			return true
+		}
+	}
+	return false
+}
+
+// judge compares an answer with the promise, and says what is wrong with it.
+func (o *oracle) judge(a answer) string {
+	// Right within the poll interval: so all promises are judged, the soft limit too, while the chain can be reached.
+	settle := longPoll + slack
+	healthy := a.gateway.healthy(a.from.Add(-settle-cooldown), a.to)
+	switch {
+	case a.err != nil && !errors.Is(a.err, ErrUnavailable):
+		return "an error that is not ErrUnavailable"
+	case errors.Is(a.err, errMoved) && o.reorganised(a.from.Add(-cooldown), a.to):
+		return ""
+	case a.err != nil && healthy:
+		return "no answer, although the chain could be reached"
+	case a.err != nil:
+		return ""
+	case healthy && !o.might(a.from.Add(-settle), a.to, a):
+		return fmt.Sprintf("not what the chain said in the %v before", settle)
+	case a.stale && healthy:
+		return "stale, although the chain could be reached"
+	case a.reason == policy.Allowed && !o.might(a.from.Add(-longHard-slack), a.to, a):
+		return fmt.Sprintf("allowed, and the chain did not in the %v before", longHard+slack)
+	case a.reason != policy.Allowed && !o.might(a.from.Add(-negativeAge-slack), a.to, a):
+		return fmt.Sprintf("refused, and the chain did not in the %v before", negativeAge+slack)
+	}
+	return ""
+}
+
+// Several gateways that share a Redis are asked at random while grants change, the chain
+// reorganises, and nodes and Redis fail. Every answer must be one that the promise permits.
+func TestLongRun(t *testing.T) {
+	t.Parallel()
+	seed := *longSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("go test ./licensecheck -run TestLongRun -long.seed=%d -long.for=%v", seed, *longFor)
+	r := newLongRun(t, seed)
+	over := time.Now().Add(*longFor)
+	var all sync.WaitGroup
+	var stop atomic.Bool
+	answers := make([][]answer, 2*len(r.gateways))
+	for i := range answers {
+		all.Go(func() { answers[i] = r.askAround(uint64(i), r.gateways[i/2], &stop) })
+	}
+	for time.Now().Before(over) {
+		r.step()
+	}
+	r.calm()
+	stop.Store(true)
+	all.Wait()
+	r.settled()
+	r.judgeAll(slices.Concat(answers...))
+}
+
+type longRun struct {
+	*stage
+	oracle
+	rand     *rand.Rand
+	seed     uint64
+	people   [][32]byte
+	gateways []*longGateway
+	wire     *wire // of the subscription
+	server   servertest.Server
+	client   *redis.Client
+	redisBad time.Time         // until when; zero: it is well
+	kept     map[string]string // records that were in Redis once
+	second   int64             // of the newest block
+	steps    int
+	faults   int
+}
+
+func newLongRun(t *testing.T, seed uint64) *longRun {
+	server := servertest.Redis(t, "0")
+	shared := &testRedis{url: "redis://" + server.Addr, kill: server.Kill}
+	s := &stage{t: t, chain: startAnvil(t), redis: shared}
+	s.deploy()
+	r := &longRun{stage: s, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), server: server, client: shared.client(t), kept: map[string]string{}}
+	r.was = map[uint64]int{0: 0, 3: 0}
+	for range 8 {
+		r.people = append(r.people, s.somebody())
+	}
+	s.rpc(nil, "evm_setIntervalMining", 0)
+	s.mine(8) // deeper than any reorganisation
+	s.rpc(nil, "anvil_setBlockTimestampInterval", 0)
+	r.states = append(r.states, r.state())
+	r.note(time.Now().Add(-time.Hour))
+	u, _ := url.Parse(s.chain.ws)
+	r.wire = startWire(t, u.Host)
+	for i, name := range []string{"subscribed", "polling, final after 3 blocks", "polling, memory for 4"} {
+		g := &longGateway{name: name}
+		for n := range g.lines {
+			g.lines[n] = &longLine{faulty: startFaulty(t, s.chain.http)}
+		}
+		g.checker = s.open(func(o *Options) {
+			o.RPC, o.WS = []string{g.lines[0].URL, g.lines[1].URL}, ""
+			o.Soft, o.Hard, o.MaxHeadAge, o.PollHeads, o.ReadTimeout = longSoft, longHard, longSoft, longPoll, longPoll
+			o.Now = time.Now
+			switch i {
+			case 0:
+				o.WS = "ws://" + r.wire.addr
+			case 1:
+				g.depth, o.Finality = 3, "3 blocks"
+			case 2:
+				o.Records = 4
+			}
+		})
+		r.gateways = append(r.gateways, g)
+	}
+	return r
+}
+
+// state asks the registry, past all checkers and faults, what it grants at the newest block.
+func (r *longRun) state() map[[32]byte]policy.License {
+	r.t.Helper()
+	queries := make([]contract.LicenseRegistryQuery, len(r.people))
+	for i, who := range r.people {
+		queries[i] = contract.LicenseRegistryQuery{ModelId: r.model, Subject: who}
+	}
+	var raw hexutil.Bytes
+	call := map[string]any{"to": common.Address(r.owner.Address()), "data": hexutil.Encode(bindings.PackGrants(queries))}
+	r.rpc(&raw, "eth_call", call, "latest")
+	out, err := bindings.UnpackGrants(raw)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	state := map[[32]byte]policy.License{}
+	for i, who := range r.people {
+		state[who] = licenseOf(out.Views[i])
+	}
+	return state
+}
+
+// step changes something, and takes note of what the chain says then.
+func (r *longRun) step() {
+	r.steps++
+	r.fault()
+	since := time.Now()
+	if (r.steps%25 == 0 || r.rand.IntN(30) == 0) && len(r.states) > 8 {
+		depth := 1 + r.rand.IntN(4)
+		r.rpc(nil, "anvil_reorg", depth, []any{}) // by as many empty blocks
+		ancestor := len(r.states) - depth - 1
+		for d := range r.was {
+			r.was[d] = min(r.was[d], ancestor)
+		}
+		r.states = r.states[:ancestor+1]
+		for range depth {
+			r.states = append(r.states, r.states[ancestor])
+		}
+		r.moved = append(r.moved, [2]time.Time{since, time.Now()})
+	}
+	for _, who := range r.people {
+		if r.rand.IntN(12) == 0 {
+			r.change(who)
+		}
+	}
+	r.block()
+	r.states = append(r.states, r.state())
+	r.note(since)
+	time.Sleep(time.Duration(r.rand.IntN(120)) * time.Millisecond) // the pace of the chain
+}
+
+// block makes one with the time that it is.
+func (r *longRun) block() {
+	if now := time.Now().Unix(); now > r.second { // else the second stays: a reorganisation puts anvil's own clock back
+		r.second = now
+		r.rpc(nil, "evm_setNextBlockTimestamp", now)
+	}
+	r.rpc(nil, "evm_mine")
+}
+
+// change writes to a grant what its state permits.
+func (r *longRun) change(who [32]byte) {
+	l := r.states[len(r.states)-1][who]
+	switch {
+	case l.Status == policy.None || l.Status == policy.Active && r.rand.IntN(3) == 0:
+		from, to := time.Now().Add(-time.Minute), time.Now().Add(time.Hour)
+		if r.rand.IntN(2) == 0 {
+			to = time.Now().Add(time.Duration(1+r.rand.IntN(5)) * time.Second)
+		}
+		r.write(bindings.PackGrant(r.model, who, contract.LicenseRegistryTerms{
+			NotBefore: big.NewInt(from.Unix()), NotAfter: big.NewInt(to.Unix()), Scope: uint32(policy.ScopeChat),
+		}, l.Seq))
+	case l.Status == policy.Active && r.rand.IntN(2) == 0:
+		r.write(bindings.PackSuspend(r.model, who, l.Seq))
+	case l.Status == policy.Active:
+		r.write(bindings.PackRevoke(r.model, who, l.Seq))
+	default:
+		r.write(bindings.PackReinstate(r.model, who, l.Seq))
+	}
+}
+
+// fault begins and ends faults, of nodes, of the subscription and of Redis.
+func (r *longRun) fault() {
+	for i, g := range r.gateways {
+		outage := i == 0 && r.steps == 30 || r.rand.IntN(100) == 0 // both lines, long enough for stale answers, or none
+		for _, l := range g.lines {
+			on := !l.ends.IsZero()
+			switch {
+			case outage && on:
+				l.ends = time.Now().Add(longSoft + 2*time.Second)
+			case outage:
+				r.faults++
+				l.ill(r.rand, longSoft+time.Duration(1000+r.rand.IntN(5000))*time.Millisecond)
+			case on && time.Now().After(l.ends):
+				l.well()
+			case !on && r.rand.IntN(60) == 0:
+				r.faults++
+				l.ill(r.rand, time.Duration(300+r.rand.IntN(3000))*time.Millisecond)
+			}
+		}
+	}
+	switch r.rand.IntN(40) {
+	case 0:
+		r.wire.cut()
+	case 1:
+		r.wire.silent.Store(!r.wire.silent.Load())
+	}
+	r.faultRedis()
+}
+
+func (l *longLine) ill(rand *rand.Rand, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bad = append(l.bad, [2]time.Time{time.Now()})
+	l.ends = time.Now().Add(d)
+	var behind meddler = lagging(func() string {
+		var head hexutil.Uint64
+		_ = l.node.Call(&head, "eth_blockNumber")
+		return hexutil.EncodeUint64(uint64(head) - 3)
+	})
+	faults := []http.HandlerFunc{
+		badGateway, hangs, every(`"result":null`), every(`"result":"0x"`), every(`"error":{"code":-32000,"message":"missing trie node"}`),
+		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+		},
+	}
+	if n := rand.IntN(len(faults) + 2); n < len(faults) {
+		l.fail(faults[n])
+	} else {
+		l.meddle.Store(&behind)
+	}
+}
+
+func (l *longLine) well() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mend()
+	l.bad[len(l.bad)-1][1] = time.Now()
+	l.ends = time.Time{}
+}
+
+func (r *longRun) faultRedis() {
+	ctx := r.t.Context()
+	if !r.redisBad.IsZero() {
+		if time.Now().After(r.redisBad) {
+			r.redisBad = time.Time{}
+			r.server.Thaw()
+		}
+		return
+	}
+	switch r.rand.IntN(30) {
+	case 0:
+		r.faults++
+		r.server.Freeze()
+		r.redisBad = time.Now().Add(time.Duration(200+r.rand.IntN(2000)) * time.Millisecond)
+	case 1:
+		r.faults++
+		_, port, _ := net.SplitHostPort(r.server.Addr)
+		r.server.Kill()
+		r.server = servertest.Redis(r.t, port)
+	case 2:
+		r.faults++
+		r.client.FlushAll(ctx)
+	case 3, 4: // keep what is there, and later put it back as if it were new
+		names, _ := r.client.Keys(ctx, "*").Result()
+		for _, name := range names {
+			if text, err := r.client.Get(ctx, name).Result(); err == nil {
+				r.kept[name] = text
+			}
+		}
+	case 5, 6:
+		for name, text := range r.kept {
+			r.client.Set(ctx, name, text, longHard)
+		}
+	}
+}
+
+// calm ends all faults and lets the chain stand.
+func (r *longRun) calm() {
+	for _, g := range r.gateways {
+		for _, l := range g.lines {
+			if !l.ends.IsZero() {
+				l.well()
+			}
+		}
+	}
+	if !r.redisBad.IsZero() {
+		r.server.Thaw()
+	}
+	for end := time.Now().Add(2 * slack); time.Now().Before(end); {
+		since := time.Now()
+		r.block()
+		r.states = append(r.states, r.state())
+		r.note(since)
+		time.Sleep(50 * time.Millisecond) // the pace of the chain
+	}
+}
+
+// settled wants every gateway to say what the chain says, now that nothing is wrong.
+func (r *longRun) settled() {
+	for _, g := range r.gateways {
+		for _, who := range r.people {
+			if a := g.ask(r.stage, who); a.err != nil || !r.might(a.to, a.to, a) {
+				r.t.Errorf("%s, in the end: %v, %v; the chain says %+v", g.name, a.reason, a.err, r.states[len(r.states)-1][who])
+			}
+		}
+	}
+}
+
+func (g *longGateway) ask(s *stage, who [32]byte) answer {
+	a := answer{who: who, gateway: g, depth: g.depth, from: time.Now()}
+	var grant policy.Grant
+	grant, a.err = g.checker.Check(s.t.Context(), s.model, who)
+	a.to = time.Now()
+	a.reason, a.stale = policy.Standing(a.to, grant, policy.ScopeChat).Reason, grant.Stale
+	return a
+}
+
+// askAround asks one gateway about everybody, and some wallets that nobody knows.
+func (r *longRun) askAround(n uint64, g *longGateway, stop *atomic.Bool) (all []answer) {
+	rand := rand.New(rand.NewPCG(r.seed, n+1))
+	for !stop.Load() {
+		who := [32]byte{9, byte(n), byte(rand.Uint32()), byte(rand.Uint32())}
+		if rand.IntN(10) > 0 {
+			who = r.people[rand.IntN(len(r.people))]
+		}
+		all = append(all, g.ask(r.stage, who))
+		time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond) // the pace of the callers
+	}
+	return all
+}
+
+func (r *longRun) judgeAll(answers []answer) {
+	wrong := 0
+	reasons := map[policy.Reason]int{}
+	var stale, errs int
+	for _, a := range answers {
+		if a.err != nil {
+			errs++
+		} else {
+			reasons[a.reason]++
+		}
+		if a.stale {
+			stale++
+		}
+		if what := r.judge(a); what != "" {
+			if wrong++; wrong <= 10 {
+				r.t.Errorf("%s, %v before the end, after %v: %v, stale %v, %v: %s", a.gateway.name, time.Since(a.from).Round(time.Millisecond), a.to.Sub(a.from).Round(time.Microsecond), a.reason, a.stale, a.err, what)
+			}
+		}
+	}
+	r.t.Logf("%d answers, %d wrong; %v; %d stale, %d unavailable; %d blocks, %d reorganisations, %d faults", len(answers), wrong, reasons, stale, errs, len(r.states), len(r.moved), r.faults)
+	for _, g := range r.gateways {
+		r.t.Logf("%s: %+v", g.name, g.checker.Stats())
+	}
+	for _, want := range []policy.Reason{policy.Allowed, policy.NoLicense, policy.LicenseRevoked, policy.LicenseSuspended, policy.LicenseExpired} {
+		if reasons[want] == 0 {
+			r.t.Errorf("no answer was %v: the run shows nothing of it", want)
+		}
+	}
+	if errs == 0 || len(r.moved) == 0 || r.faults == 0 {
+		r.t.Errorf("%d errors, %d reorganisations, %d faults: the run shows nothing of one of them", errs, len(r.moved), r.faults)
+	}
+}
