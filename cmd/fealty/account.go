@@ -24,6 +24,7 @@ type account struct {
 	gateway string // origin, such as https://api.example.com
 	http    *http.Client
 	token   string
+	login   savedToken // where token comes from
 }
 
 func newAccount(gateway string) (*account, error) {
@@ -48,7 +49,7 @@ func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
 	if err := a.call(ctx, http.MethodPost, "/auth/challenge", map[string]string{"address": address}, &challenge); err != nil {
 		return fmt.Errorf("sign-in: %w", err)
 	}
-	host := strings.SplitN(a.gateway, "://", 2)[1]
+	host := a.host()
 	want := host + " wants you to sign in with your Ethereum account:\n" + address + "\n"
 	if !strings.HasPrefix(challenge.Message, want) {
 		return fmt.Errorf("sign-in: the gateway asks to sign a message that is not for %s and %s; nothing was signed", host, address)
@@ -59,6 +60,7 @@ func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
 	}
 	var token struct {
 		AccessToken string `json:"access_token"`
+		ExpiresIn   int    `json:"expires_in"` // seconds
 	}
 	body := map[string]string{"message": challenge.Message, "signature": "0x" + hex.EncodeToString(signature)}
 	if err := a.call(ctx, http.MethodPost, "/auth/token", body, &token); err != nil {
@@ -67,9 +69,12 @@ func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
 	if token.AccessToken == "" {
 		return errors.New("sign-in: the gateway answered without a token")
 	}
-	a.token = token.AccessToken
+	expires := time.Now().Add(time.Duration(token.ExpiresIn) * time.Second)
+	a.token, a.login = token.AccessToken, savedToken{Gateway: a.gateway, Address: address, AccessToken: token.AccessToken, Expires: expires}
 	return nil
 }
+
+func (a *account) host() string { return strings.SplitN(a.gateway, "://", 2)[1] }
 
 // keyInfo is an API key as the gateway shows it. Key is only there once.
 type keyInfo struct {
@@ -171,24 +176,73 @@ func (f *accountFlags) signIn(ctx context.Context) (*account, error) {
 	return a, a.signIn(ctx, key)
 }
 
+// signedIn uses the wallet that the flags name, or else the token of an earlier login.
+func (f *accountFlags) signedIn(ctx context.Context) (*account, error) {
+	if f.key.source != (wallet.Source{}) {
+		return f.signIn(ctx)
+	}
+	a, err := newAccount(f.gateway)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.recall(time.Now())
+}
+
 func newLogin() *cobra.Command {
 	var f accountFlags
 	cmd := &cobra.Command{
-		Use: "login", Short: "Sign in with a wallet; prints a token that lasts minutes", Args: noArgs,
-		Example: "  TOKEN=$(fealty login --gateway https://api.example.com --keystore me.json --passphrase-file me.pass)",
+		Use: "login", Short: "Sign in with a wallet, for some minutes", Args: noArgs,
+		Long: `Login signs the gateway's challenge with the wallet's key and gets a token that lasts minutes.
+It prints the token and keeps it, for the key commands, in a file that only you may read, in
+your configuration directory. 'fealty logout' ends it early, on every gateway.`,
+		Example: "  fealty login --gateway https://api.example.com --keystore me.json --passphrase-file me.pass > /dev/null\n  fealty key list --gateway https://api.example.com",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a, err := f.signIn(cmd.Context())
 			if err != nil {
 				return err
 			}
+			if err := a.login.save(); err != nil { // the token is good all the same
+				fmt.Fprintf(cmd.ErrOrStderr(), "the token is not kept: %v\n", err)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "signed in to %s as %s until %s\n", a.host(), a.login.Address, a.login.Expires.Local().Format(time.TimeOnly))
 			if f.asJSON {
-				return printJSON(cmd, map[string]string{"access_token": a.token, "token_type": "Bearer"})
+				return printJSON(cmd, map[string]any{"access_token": a.token, "token_type": "Bearer", "address": a.login.Address, "expires": a.login.Expires})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), a.token)
 			return err
 		},
 	}
 	return f.add(cmd)
+}
+
+func newLogout() *cobra.Command {
+	var f accountFlags
+	cmd := &cobra.Command{
+		Use: "logout", Short: "End the token of the last login, on every gateway", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := newAccount(f.gateway)
+			if err != nil {
+				return err
+			}
+			if err := a.recall(time.Now()); err != nil {
+				return err
+			}
+			if err := a.call(cmd.Context(), http.MethodPost, "/auth/revoke", nil, nil); err != nil {
+				return fmt.Errorf("logout: %w; the token is kept, and expires at %s", err, a.login.Expires.Local().Format(time.TimeOnly))
+			}
+			if err := a.login.forget(); err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, map[string]any{"revoked": true, "address": a.login.Address})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "signed out of %s; API keys stay as they are\n", a.host())
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&f.gateway, "gateway", "", "the gateway's URL, such as https://api.example.com")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print one JSON object")
+	return cmd
 }
 
 func newKey() *cobra.Command {
@@ -203,11 +257,14 @@ func newKeyCreate() *cobra.Command {
 		Use: "create", Short: "Make an API key; it is shown once", Args: noArgs,
 		Example: "  fealty key create --name batch --rpm 60 --expires-in 720h --gateway https://api.example.com --keystore me.json --passphrase-file me.pass",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := f.signIn(cmd.Context())
+			if lasts < 0 {
+				return usagef("--expires-in: a key that has expired is of no use")
+			}
+			a, err := f.signedIn(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if lasts > 0 {
+			if lasts != 0 {
 				at := time.Now().Add(lasts).UTC().Truncate(time.Second)
 				r.Expires = &at
 			}
@@ -236,7 +293,7 @@ func newKeyList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the wallet's API keys", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := f.signIn(cmd.Context())
+			a, err := f.signedIn(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -248,11 +305,7 @@ func newKeyList() *cobra.Command {
 				return printJSON(cmd, map[string]any{"data": keys})
 			}
 			for _, k := range keys {
-				state := "active"
-				if k.Revoked {
-					state = "revoked"
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s  %-8s  %s  %s\n", k.ID, state, k.Created.UTC().Format(time.RFC3339), k.Name)
+				fmt.Fprintln(cmd.OutOrStdout(), k.line(time.Now()))
 			}
 			return nil
 		},
@@ -260,12 +313,37 @@ func newKeyList() *cobra.Command {
 	return f.add(cmd)
 }
 
+// line shows a key to people, with what narrows it.
+func (k keyInfo) line(now time.Time) string {
+	state := "active"
+	switch {
+	case k.Revoked:
+		state = "revoked"
+	case k.Expires != nil && !now.Before(*k.Expires):
+		state = "expired"
+	}
+	line := fmt.Sprintf("%s  %-8s  %s  %s", k.ID, state, k.Created.UTC().Format(time.RFC3339), k.Name)
+	if k.Expires != nil {
+		line += "  until " + k.Expires.UTC().Format(time.RFC3339)
+	}
+	if len(k.Models) > 0 {
+		line += "  models " + strings.Join(k.Models, ",")
+	}
+	if k.RPM > 0 {
+		line += fmt.Sprintf("  rpm %d", k.RPM)
+	}
+	if k.TokensPerDay > 0 {
+		line += fmt.Sprintf("  tokens/day %d", k.TokensPerDay)
+	}
+	return line
+}
+
 func newKeyRevoke() *cobra.Command {
 	var f accountFlags
 	cmd := &cobra.Command{
 		Use: "revoke ID", Short: "Revoke an API key", Args: exactArgs("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := f.signIn(cmd.Context())
+			a, err := f.signedIn(cmd.Context())
 			if err != nil {
 				return err
 			}
