@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type explanation struct {
 	Plan     *planLayer  `json:"plan,omitempty"`
 	Used     usedLayer   `json:"used_today"`
 	Host     *hostLayer  `json:"host,omitempty"`
+	Rules    string      `json:"operator_rules,omitempty"` // their file: they come after the license and are not asked here
 	Owner    string      `json:"owner,omitempty"`
 	OnSale   []uint32    `json:"plans_on_sale,omitempty"` // that would allow this
 
@@ -105,7 +107,7 @@ func viewOf(l policy.License, block uint64) *view {
 // conclude takes the decision that a gateway would take now, in its order, and says what helps.
 func (e *explanation) conclude(now time.Time, q question) {
 	if !e.found || e.Host != nil && e.Host.Decision == unavailable {
-		e.Decision, e.Advice = unavailable, "the chain cannot be asked as a gateway needs it; look at the node first. Gateways serve from memory up to their hard limit, then answer 503"
+		e.concludeWithoutChain(q)
 		return
 	}
 	l, plan := e.grant.Final, e.grant.Plan.Within(q.caps)
@@ -123,6 +125,18 @@ func (e *explanation) conclude(now time.Time, q question) {
 	grant.Plan = plan
 	reason := policy.Decide(now, grant, policy.Usage{Tokens: e.Used.Tokens}, policy.Request{Scope: q.want, Tokens: 1}).Reason
 	e.Decision, e.Advice = reason.String(), e.advice(reason, grant)
+}
+
+// concludeWithoutChain: a gateway that was told yes a while ago still says so.
+func (e *explanation) concludeWithoutChain(q question) {
+	hard := cmp.Or(q.options.Hard, 5*time.Minute) // licensecheck's default
+	if e.Memory.Decision == policy.Allowed.String() && e.Memory.AgeSeconds < hard.Seconds() {
+		e.Decision = e.Memory.Decision
+		e.Advice = fmt.Sprintf("look at the node: the chain cannot be asked, and this gateway serves from memory until %v after its last word", hard)
+		return
+	}
+	e.Decision = unavailable
+	e.Advice = "look at the node: the chain cannot be asked as a gateway needs it. Gateways serve from memory up to their hard limit, then answer 503"
 }
 
 func windowText(now time.Time, l policy.License) string {
@@ -211,6 +225,9 @@ func (e *explanation) text() string {
 	row("used", e.Used.text(e.Plan))
 	if e.Host != nil {
 		row("host", e.Host.Domain+": "+e.Host.Decision)
+	}
+	if e.Rules != "" {
+		row("rules", e.Rules+": may still refuse a request; they are not asked here")
 	}
 	return b.String()
 }

@@ -34,7 +34,8 @@ func newShow() *cobra.Command {
 gateways share, the chain at the configured finality and at its newest block, the plan, what was
 used today, and the grant of the host. It ends with the decision that a gateway would take, in
 the words of its error codes, and what to do about it. With --config it asks what that gateway
-asks, and --model may be the name that it serves. Exit 3: a request would be refused.`,
+asks, and --model may be the name that it serves. An API key may allow less than its license;
+show knows no keys. Exit 3: a request would be refused.`,
 		Example: "  fealty license show --config serve.yaml --model acme-chat --subject 0x...\n" +
 			"  fealty license show --subject 0x... --rpc env:RPC_URL --registry 0x... --model 0x...",
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
@@ -67,6 +68,7 @@ type question struct {
 	served  string // the model's name at the gateway; empty: unknown
 	state   string // URL of the state store; empty: not asked
 	caps    policy.Plan
+	rules   string // file of the operator's own; empty: none
 }
 
 func (c *showCommand) run(cmd *cobra.Command) error {
@@ -152,7 +154,8 @@ func (c *showCommand) fromConfig(q *question) error {
 	if err != nil {
 		return err
 	}
-	q.model, q.domain, q.served, q.state, q.caps = m.License.ID(), cfg.Host.Domain, m.Name, string(url), policy.Plan(m.Caps)
+	q.model, q.domain, q.served, q.state = m.License.ID(), cfg.Host.Domain, m.Name, string(url)
+	q.caps, q.rules = policy.Plan(m.Caps), cfg.Rules
 	return nil
 }
 
@@ -176,7 +179,7 @@ func (c *showCommand) ask(ctx context.Context, q question) (*explanation, error)
 		return nil, err
 	}
 	chain.Err, cache.Err = c.redact(chain.Err, q), c.redact(cache.Err, q)
-	e := &explanation{Subject: c.subject, Model: hex0x(q.model[:]), Asked: scopeText(q.want)}
+	e := &explanation{Subject: c.subject, Model: hex0x(q.model[:]), Asked: scopeText(q.want), Rules: q.rules}
 	e.Chain, e.Redis = layerOf(chain), layerOf(cache)
 	e.grant, e.found = chain.Grant, chain.Err == nil
 	e.chainErr = chain.Err

@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,6 +114,9 @@ func TestTimeDoesNotWrap(t *testing.T) {
 		t.Fatal(o)
 	}
 	l.refuses(buyer, buy, price.Int64(), say("Panic", 0x11))
+	if got := revertOf(panicOverflow); !strings.Contains(got.Text, "36812") {
+		t.Errorf("the overflow is told as %q", got.Text)
+	}
 }
 
 // Whoever sees a registration in the mempool can register the same salt, and gets

@@ -149,6 +149,12 @@ func TestEveryErrorHasWords(t *testing.T) {
 			t.Errorf("%s is told as %q", name, refused.Text)
 		}
 	}
+	for name, says := range map[string]string{"ERC20InsufficientBalance": "too few", "ERC20InsufficientAllowance": "did not approve"} {
+		id := tokenABI.Errors[name].ID
+		if got := revertOf(append(id[:4:4], make([]byte, 96)...)); !strings.Contains(got.Text, says) {
+			t.Errorf("%s is told as %q", name, got.Text)
+		}
+	}
 	if got := revertOf([]byte{1, 2, 3, 4}); !strings.Contains(got.Text, "0x01020304") {
 		t.Errorf("a foreign error is told as %q", got.Text)
 	}

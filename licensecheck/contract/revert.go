@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,13 +42,29 @@ func Revert(err error) *RevertError {
 	return revertOf(data)
 }
 
+// The errors that the registry passes on: of the compiler's arithmetic, and of ERC-20
+// tokens (ERC-6093).
+var (
+	panicOverflow = append([]byte{0x4e, 0x48, 0x7b, 0x71}, common.LeftPadBytes([]byte{0x11}, 32)...)
+	tooFewTokens  = []byte{0xe4, 0x50, 0xd3, 0x8c} // ERC20InsufficientBalance(address,uint256,uint256)
+	notApproved   = []byte{0xfb, 0x8f, 0x41, 0xb2} // ERC20InsufficientAllowance(address,uint256,uint256)
+)
+
 func revertOf(data []byte) *RevertError {
+	switch {
+	case bytes.Equal(data, panicOverflow):
+		return &RevertError{Text: "the license would end after the year 36812, which its record cannot hold"}
+	case bytes.HasPrefix(data, tooFewTokens):
+		return &RevertError{Text: "the wallet holds too few of the plan's token"}
+	case bytes.HasPrefix(data, notApproved):
+		return &RevertError{Text: "the wallet did not approve the payment in the plan's token"}
+	}
 	if reason, err := abi.UnpackRevert(data); err == nil {
 		return &RevertError{Text: reason}
 	}
 	decoded, err := bindings.UnpackError(data)
 	if err != nil {
-		return &RevertError{Text: fmt.Sprintf("error 0x%x, which is not one of a license registry's: is this address another contract?", data[:4])}
+		return &RevertError{Text: fmt.Sprintf("error 0x%x, which is not one of a license registry's: it is the plan's token that refuses, or this address is another contract", data[:4])}
 	}
 	parsed, _ := bindings.abi.ErrorByID([4]byte(data[:4]))
 	return &RevertError{Name: parsed.Name, Text: words(decoded, parsed.Name)}

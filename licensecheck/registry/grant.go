@@ -7,9 +7,6 @@ import (
 	"math/big"
 	"time"
 
-	"github.com/ethereum/go-ethereum/accounts/abi/bind/v2"
-	"github.com/ethereum/go-ethereum/common"
-
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/contract"
 	"github.com/fealty/fealty/policy"
@@ -190,60 +187,4 @@ func (r *Registry) SwitchPlan(ctx context.Context, model [32]byte, plan uint32) 
 		return Receipt{}, err
 	}
 	return r.buy(ctx, bindings.PackSwitchPlan(model, plan, p.Price, p.Token, now.License.Seq), p.Token, p.Price)
-}
-
-// buy sends a call that pays this price.
-func (r *Registry) buy(ctx context.Context, data []byte, token [20]byte, price *big.Int) (Receipt, error) {
-	value := price
-	var before *Preview
-	if token != [20]byte{} {
-		value = nil
-		err := r.approve(ctx, token, price)
-		if err != nil && !errors.As(err, &before) {
-			return Receipt{}, fmt.Errorf("registry: %w", err)
-		}
-	}
-	if before != nil && before.Refused == nil { // a dry run: the purchase would fail for want of the approval, and says nothing
-		return Receipt{}, fmt.Errorf("registry: %w", &Preview{
-			What: "the purchase", From: before.From, To: r.identity.Registry, Value: new(big.Int), Bytes: len(data),
-			Fee: new(big.Int), Balance: before.Balance, Before: before,
-		})
-	} else if before != nil {
-		return Receipt{}, fmt.Errorf("registry: %w", before)
-	}
-	_, receipt, err := write(ctx, r, "the purchase", data, value, bindings.UnpackPurchasedEvent)
-	return receipt, err
-}
-
-// ERC-20's two functions that a payment needs.
-var (
-	selectAllowance = [4]byte{0xdd, 0x62, 0xed, 0x3e} // allowance(address,address)
-	selectApprove   = [4]byte{0x09, 0x5e, 0xa7, 0xb3} // approve(address,uint256)
-)
-
-// approve lets the registry take exactly this amount, unless it may already.
-func (r *Registry) approve(ctx context.Context, token [20]byte, amount *big.Int) error {
-	if r.options.Key == nil || amount.Sign() == 0 {
-		return nil // the purchase itself says that a wallet is missing
-	}
-	owner, spender := r.options.Key.Address(), r.identity.Registry
-	at := bind.NewBoundContract(token, bindings.GetABI(), r.client, r.client, r.client)
-	answer, err := at.CallRaw(&bind.CallOpts{Context: ctx}, call(selectAllowance, owner[:], spender[:]))
-	if err != nil || len(answer) != 32 {
-		return fmt.Errorf("the token at %s does not answer as an ERC-20 (%v)", wallet.AddressText(token), err)
-	}
-	if new(big.Int).SetBytes(answer).Cmp(amount) >= 0 {
-		return nil
-	}
-	to := common.Address(token)
-	_, err = r.send(ctx, "the approval of the token payment", &to, call(selectApprove, spender[:], amount.Bytes()), nil)
-	return err
-}
-
-func call(selector [4]byte, args ...[]byte) []byte {
-	data := selector[:]
-	for _, a := range args {
-		data = append(data, common.LeftPadBytes(a, 32)...)
-	}
-	return data
 }

@@ -141,10 +141,15 @@ func (r *Registry) DrawRandomness(ctx context.Context, model [32]byte, index uin
 
 // reach waits until the chain is at this block or above.
 func (r *Registry) reach(ctx context.Context, number uint64) error {
+	var head uint64
 	var last error
+	said := time.Now()
 	err := poll(ctx, func() bool {
-		var head uint64
 		head, last = r.client.BlockNumber(ctx)
+		if time.Since(said) > reminder {
+			said = time.Now()
+			r.progress(fmt.Sprintf("the chain is at block %d of %d", head, number))
+		}
 		return last == nil && head >= number
 	})
 	if err != nil {

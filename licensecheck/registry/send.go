@@ -36,7 +36,7 @@ func (r *Registry) send(ctx context.Context, what string, to *common.Address, da
 	r.progress(fmt.Sprintf("waiting for %s to be in a block (transaction %s)", what, tx.Hash()))
 	mined, err := r.wait(ctx, tx.Hash())
 	if err != nil {
-		return nil, fmt.Errorf("%s was sent (transaction %s) and is in no block yet; look for it before trying again: %w", what, tx.Hash(), err)
+		return nil, fmt.Errorf("%s was sent (transaction %s) and was in no block within the wait of %v; look for it before trying again: %w", what, tx.Hash(), r.options.Wait, err)
 	}
 	if mined.Status != types.ReceiptStatusSuccessful {
 		return nil, r.explain(ctx, what, r.replay(ctx, tx, mined))
