@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"regexp"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
@@ -67,6 +68,8 @@ type Verifier struct {
 	Chain   Caller
 	Gas     uint64        // of one ERC-1271 call; zero: 200,000
 	Timeout time.Duration // of all calls for one signature; zero: 2 s
+
+	asking atomic.Int32
 }
 
 // ParseAddress is [ParseAddress].
@@ -89,6 +92,7 @@ const (
 	maxContractSignature = 8 << 10 // bytes; a Safe with dozens of owners stays below
 	defaultGas           = 200_000
 	defaultTimeout       = 2 * time.Second
+	maxAsking            = 16 // signatures at once
 )
 
 // undeployed ends the signatures of ERC-6492. To verify one, the chain would have to
@@ -104,6 +108,11 @@ func (v *Verifier) askContract(ctx context.Context, address [20]byte, digest [32
 	}
 	if bytes.HasSuffix(signature, undeployed) {
 		return fmt.Errorf("%w: it is for a contract account that is not deployed yet (ERC-6492); deploy the account, then sign again", ErrSignature)
+	}
+	// Anybody may ask about any contract: the node's time is not theirs without end.
+	defer v.asking.Add(-1)
+	if v.asking.Add(1) > maxAsking {
+		return fmt.Errorf("%w: %d signatures of contract accounts are being checked already", ErrUnavailable, maxAsking)
 	}
 	ctx, cancel := context.WithTimeout(ctx, orDefault(v.Timeout, defaultTimeout))
 	defer cancel()

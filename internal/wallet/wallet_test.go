@@ -307,3 +307,40 @@ func TestVerify(t *testing.T) {
 		})
 	}
 }
+
+// stuck is a chain that answers when it is told to.
+type stuck struct {
+	chainOf
+	asked, answer chan struct{}
+}
+
+func (s *stuck) CodeAt(ctx context.Context, _ common.Address, _ *big.Int) ([]byte, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return nil, nil
+}
+
+// However many people ask about contract accounts, the node is asked by few at once.
+func TestContractChecksAreBounded(t *testing.T) {
+	chain := &stuck{asked: make(chan struct{}, maxAsking), answer: make(chan struct{})}
+	v := &Verifier{Chain: chain}
+	done := make(chan error, maxAsking)
+	for range maxAsking {
+		go func() { done <- v.Verify(context.Background(), [20]byte{9}, "hello", nil) }()
+	}
+	for range maxAsking {
+		<-chain.asked
+	}
+	if err := v.Verify(t.Context(), [20]byte{9}, "hello", nil); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("one more: %v, want ErrUnavailable", err)
+	}
+	close(chain.answer)
+	for range maxAsking {
+		if err := <-done; !errors.Is(err, ErrSignature) {
+			t.Errorf("one of the first: %v", err)
+		}
+	}
+	if err := v.Verify(t.Context(), [20]byte{9}, "hello", nil); !errors.Is(err, ErrSignature) {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -297,3 +297,48 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	c.Close()
 }
+
+func (w *world) tell(addr string, command ...any) {
+	w.t.Helper()
+	client, err := Open("redis://" + addr)
+	w.ok(err)
+	defer client.Close()
+	w.ok(client.Do(w.t.Context(), command...).Err())
+}
+
+// A failover to a replica that has everything goes unnoticed but for a moment without
+// answers; one to a replica that missed writes is a loss.
+func TestFailover(t *testing.T) {
+	for name, behind := range map[string]bool{"a replica that has everything": false, "a replica that is behind": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sentinel, master, replica := servertest.RedisSentinel(t)
+			client, err := Open("redis://" + sentinel.Addr + "?master_name=" + servertest.SentinelMaster)
+			w := &world{t: t, server: sentinel, client: client}
+			w.ok(err)
+			t.Cleanup(func() { client.Close() })
+			w.init()
+			s := w.idle()
+			w.revoke(s, "before")
+			if copied, err := client.Do(t.Context(), "WAIT", 1, 5000).Int(); copied != 1 {
+				t.Fatalf("the replica has not got it: %v", err)
+			}
+			if behind {
+				w.tell(replica.Addr, "CONFIG", "SET", "masteruser", "nobody", "masterauth", "wrong")
+				w.tell(master.Addr, "CLIENT", "KILL", "TYPE", "replica") // it cannot come back
+				w.revoke(s, "a key")
+			}
+			master.Kill()
+			want := whole
+			if behind {
+				want = lost
+			}
+			for end := time.Now().Add(15 * time.Second); !want(read(s)) && time.Now().Before(end); {
+				time.Sleep(10 * time.Millisecond) // the Sentinel waits for half a second
+			}
+			if err := read(s); !want(err) {
+				t.Errorf("after the failover: %v", err)
+			}
+		})
+	}
+}
