@@ -218,9 +218,18 @@ func (c *showCommand) hosted(ctx context.Context, q question) (*hostLayer, error
 	return h, nil
 }
 
-// askRegistry finds out who owns the model and what it sells.
-func (c *showCommand) askRegistry(ctx context.Context, q question, e *explanation) error {
-	r, err := registry.Open(ctx, registry.Options{RPC: q.options.RPC[0], ChainID: q.options.ChainID, Registry: q.options.Registry})
+// askRegistry finds out who owns the model and what it sells, from the first node that answers.
+func (c *showCommand) askRegistry(ctx context.Context, q question, e *explanation) (err error) {
+	for _, url := range q.options.RPC {
+		if err = e.askNode(ctx, q, url); err == nil {
+			break
+		}
+	}
+	return err
+}
+
+func (e *explanation) askNode(ctx context.Context, q question, url string) error {
+	r, err := registry.Open(ctx, registry.Options{RPC: url, ChainID: q.options.ChainID, Registry: q.options.Registry})
 	if err != nil {
 		return err
 	}
@@ -229,7 +238,7 @@ func (c *showCommand) askRegistry(ctx context.Context, q question, e *explanatio
 	if err != nil {
 		return err
 	}
-	e.Owner = wallet.AddressText(m.Owner)
+	e.Owner, e.OnSale = wallet.AddressText(m.Owner), nil
 	const most = 20 // plans of an old model are many, and few of them on sale
 	for plan := m.Plans; m.Active && plan > 0 && m.Plans-plan < most; plan-- {
 		p, err := r.Plan(ctx, q.model, plan)

@@ -156,3 +156,5 @@ func TestDomain(t *testing.T) {
 		}
 	}
 }
+
+func bigOf(n uint64) *big.Int { return new(big.Int).SetUint64(n) }
