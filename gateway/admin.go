@@ -25,6 +25,12 @@ type counters struct {
 func newCounters(s *Server) *counters {
 	set := metrics.NewSet()
 	set.NewGauge("fealty_answers_running", func() float64 { return float64(len(s.slots)) })
+	set.NewGauge("fealty_state_lost", func() float64 {
+		if s.deps.Identities.Err() != nil {
+			return 1
+		}
+		return 0
+	})
 	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.deps.Ledger.Waiting()) })
 	return &counters{
 		set:    set,
@@ -99,6 +105,11 @@ func (x *exchange) ready() error {
 	if x.s.draining.Load() {
 		x.http.SetStatusCode(http.StatusServiceUnavailable)
 		x.http.SetBodyString("draining: answers under way are finishing\n")
+		return nil
+	}
+	if err := x.s.deps.Identities.Err(); err != nil {
+		x.http.SetStatusCode(http.StatusServiceUnavailable)
+		x.http.SetBodyString(err.Error() + "\n")
 		return nil
 	}
 	var words bytes.Buffer

@@ -132,6 +132,9 @@ func TestLostStateOverHTTP(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, got, lost)
 		}
 	}
+	if ready := r.do("GET", "/readyz", "", ""); ready.status != 503 || !strings.Contains(ready.body, "fealty state init") || r.metric("fealty_state_lost") != "1" {
+		t.Errorf("readyz %d %q, fealty_state_lost %q", ready.status, ready.body, r.metric("fealty_state_lost"))
+	}
 	client, err := state.Open("redis://" + r.redis.Addr())
 	must(t, err)
 	defer client.Close()
@@ -143,6 +146,9 @@ func TestLostStateOverHTTP(t *testing.T) {
 	}
 	if got := ask(token); got.status != 200 {
 		t.Errorf("the token after init: %+v", got)
+	}
+	if ready := r.do("GET", "/readyz", "", ""); ready.status != 200 || r.metric("fealty_state_lost") != "0" {
+		t.Errorf("after init readyz %d %q, fealty_state_lost %q", ready.status, ready.body, r.metric("fealty_state_lost"))
 	}
 	if got := ask(r.key[:20] + strings.Repeat("a", 52)); got.code != "invalid_api_key" {
 		t.Errorf("an unknown key after init: %+v", got)

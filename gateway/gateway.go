@@ -32,6 +32,7 @@ type Identities interface {
 	Challenge(address string) (string, error)
 	Redeem(ctx context.Context, message, signature string) (identity.Token, error)
 	JWKS() []byte
+	Err() error // the state store is known to have lost data
 	CreateKey(ctx context.Context, c *identity.Caller, r identity.KeyRequest) (identity.Key, string, error)
 	ListKeys(ctx context.Context, subject [32]byte) ([]identity.Key, error)
 	RevokeKey(ctx context.Context, subject [32]byte, id string) error

@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/fealty/fealty/gateway/identity"
+	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/policy"
@@ -51,6 +53,11 @@ func refuseCredential(err error) *openai.Error {
 		e = unauthorized("credential_revoked", "The token or API key was revoked. Sign in again, or make a new key.")
 	case errors.Is(err, identity.ErrInvalid):
 		e = unauthorized("invalid_api_key", "The token or API key is not valid here. Send \"Authorization: Bearer <key>\" with a key made by this gateway.")
+	case errors.Is(err, token.ErrUnavailable):
+		e = &openai.Error{
+			Status: http.StatusServiceUnavailable, Code: "issuer_unavailable", Retry: true, RetryAfter: 2 * time.Second,
+			Message: "The issuer of this token cannot be asked for its keys, so nobody can tell whether it is genuine. Nothing was refused; try again.",
+		}
 	default:
 		e = stateUnavailable(nil)
 	}
@@ -138,6 +145,10 @@ var standingText = map[policy.Reason]string{
 
 func (m *model) howToBuy(caller *identity.Caller) string {
 	l := m.cfg.License
+	if strings.HasPrefix(caller.Account, "oidc:") { // only a wallet can buy
+		return fmt.Sprintf("Ask the model's creator to grant one to %s (subject 0x%x) at registry %s, model %s, chain %s: fealty license grant.",
+			caller.Account, caller.Subject, l.Registry, l.Model, l.Chain)
+	}
 	return fmt.Sprintf("Buy one for %s from registry %s, model %s, chain %s: fealty license buy, or the contract's purchase.",
 		caller.Account, l.Registry, l.Model, l.Chain)
 }

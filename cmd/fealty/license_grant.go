@@ -30,7 +30,7 @@ type grantFlags struct {
 }
 
 func (g *grantFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&g.who, "subject", "", "a wallet's address, or host:DOMAIN")
+	cmd.Flags().StringVar(&g.who, "subject", "", "a wallet's address, host:DOMAIN, or oidc:ISSUER|SUB")
 	cmd.Flags().StringVar(&g.scope, "scope", "chat,completions", "what it allows a wallet: chat, completions, embeddings")
 	cmd.Flags().StringVar(&g.controllerText, "controller", "", "the wallet that answers for a host")
 	cmd.Flags().DurationVar(&g.duration, "duration", 30*24*time.Hour, "how long it lasts, from now")

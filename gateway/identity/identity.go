@@ -185,5 +185,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// Err is why nobody can be identified until an operator acts, as far as is known
+// without asking the store; nil if nothing is known to be wrong.
+func (s *Service) Err() error { return s.o.State.Err() }
+
 // JWKS is the public half of the signing keys, for others who verify our tokens.
 func (s *Service) JWKS() []byte { return s.tokens.JWKS() }
