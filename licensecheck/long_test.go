@@ -27,7 +27,7 @@ import (
 // The seed gives the same writes, reorganisations, faults and questions in the same order; how
 // they meet is up to the machine.
 var (
-	longFor  = flag.Duration("long.for", 15*time.Second, "how long TestLongRun runs")
+	longFor  = flag.Duration("long.for", 12*time.Second, "how long TestLongRun runs")
 	longSeed = flag.Uint64("long.seed", 0, "of TestLongRun; 0: a new one")
 )
 
@@ -165,8 +165,7 @@ func (o *oracle) judge(a answer) string {
 
 // Several gateways that share a Redis are asked at random while grants change, the chain
 // reorganises, and nodes and Redis fail. Every answer must be one that the promise permits.
-func TestLongRun(t *testing.T) {
-	t.Parallel()
+func TestLongRun(t *testing.T) { // alone: its slack is for a busy machine, not for one that runs all the other tests
 	seed := *longSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -231,7 +230,7 @@ func newLongRun(t *testing.T, seed uint64) *longRun {
 		}
 		g.checker = s.open(func(o *Options) {
 			o.RPC, o.WS = []string{g.lines[0].URL, g.lines[1].URL}, ""
-			o.Soft, o.Hard, o.MaxHeadAge, o.PollHeads, o.ReadTimeout = longSoft, longHard, longSoft, longPoll, longPoll
+			o.Soft, o.Hard, o.MaxHeadAge, o.PollHeads, o.ReadTimeout = longSoft, longHard, longSoft, longPoll, 2*longPoll
 			o.Now = time.Now
 			switch i {
 			case 0:

@@ -176,7 +176,7 @@ func (s *stage) wantsUnavailable(who [32]byte) {
 // covered waits until the checker follows the chain at this block or above.
 func (s *stage) covered(block uint64) {
 	s.t.Helper()
-	eventually(s.t, 10*time.Second, "the checker follows the chain", func() bool {
+	eventually(s.t, 30*time.Second, "the checker follows the chain", func() bool {
 		head, _ := s.checker.Head()
 		return head >= block
 	})

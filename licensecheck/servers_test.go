@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		os.Setenv(fmt.Sprintf("FEALTY_TEST_ANVIL_%d", i), hex)
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "16") // they wait more than they work; the flag exists
+	_ = flag.Set("test.parallel", "10") // they wait more than they work; the flag exists
 	os.Exit(m.Run())
 }
 

@@ -73,16 +73,16 @@ func TestGap(t *testing.T) {
 			before, most := s.checker.Stats(), line.requests.Load()
 			line.mend()
 			s.covered(head)
+			s.wants(kept, policy.Allowed)
+			after := s.checker.Stats()
 			if c.gaps > 0 {
 				s.clock.advance(25 * time.Second) // soft will have passed soon since they were confirmed
 			}
 			s.finally(revoked, policy.LicenseRevoked)
-			s.wants(kept, policy.Allowed)
-			after := s.checker.Stats()
 			if got := after.Gaps - before.Gaps; got != c.gaps {
 				t.Errorf("%d runs of coverage began, want %d", got, c.gaps)
 			}
-			if n := line.requests.Load() - most; n > int64(c.blocks/10) {
+			if n := line.requests.Load() - most; n > int64(c.blocks/4) {
 				t.Errorf("%d requests for %d blocks", n, c.blocks)
 			}
 			if c.gaps > 0 {
@@ -157,11 +157,10 @@ func TestFinalityFarBack(t *testing.T) {
 // A flood of wallets that nobody knows costs those who hold a license nothing: neither the
 // place in memory nor the way to the chain, even when both are needed.
 func TestFloodOfUnknownWallets(t *testing.T) {
-	t.Parallel()
 	chain := startEmbedded(t)
 	line := startFaulty(t, chain.http)
 	s := newStage(t, chain, startRealRedis(t), func(o *Options) {
-		o.RPC, o.WS, o.Records, o.Pending = []string{line.URL}, "", 50, 100
+		o.RPC, o.WS, o.Records, o.Pending = []string{line.URL}, "", 50, 16
 	})
 	licensed := s.somebody()
 	s.covered(s.grant(licensed).Block)
@@ -177,11 +176,14 @@ func TestFloodOfUnknownWallets(t *testing.T) {
 	var flood sync.WaitGroup
 	var over atomic.Bool
 	var asked, refused atomic.Int64
-	for i := range 200 {
+	defer flood.Wait()
+	defer over.Store(true)
+	for i := range 40 {
 		flood.Go(func() {
 			for n := 0; !over.Load(); n++ {
 				who := [32]byte{1, byte(i), byte(n), byte(n >> 8)}
 				g, err := s.checker.Check(s.context(), s.model, who)
+				time.Sleep(time.Millisecond) // the pace of the flood
 				asked.Add(1)
 				if err != nil {
 					refused.Add(1)
@@ -200,7 +202,7 @@ func TestFloodOfUnknownWallets(t *testing.T) {
 			t.Fatal("the flood pushed the licensee out of memory")
 		}
 		s.checker.book.forgetRecord(key{s.model, licensed})
-		s.within(500*time.Millisecond, "from Redis", func() { s.wants(licensed, policy.Allowed) })
+		s.soon(licensed, policy.Allowed) // from Redis
 		s.checker.book.forgetRecord(key{s.model, licensed})
 		s.within(time.Second, "from the chain", func() {
 			if _, err := s.checker.ask(s.context(), key{s.model, licensed}, true); err != nil { // as in a gap
@@ -232,9 +234,10 @@ func (s *stage) within(most time.Duration, what string, f func()) {
 // What a healthy chain is asked does not depend on how many licensees there are.
 func TestReadsDoNotGrow(t *testing.T) {
 	t.Parallel()
-	chain := startEmbedded(t)
+	chain := startAnvil(t)
 	line := startFaulty(t, chain.http)
 	s := newStage(t, chain, nil, nil)
+	s.rpc(nil, "evm_setIntervalMining", 0)
 	perBlock := func(records int) (calls float64) {
 		c := s.open(func(o *Options) { o.RPC, o.WS, o.PollHeads = []string{line.URL}, "", 30*time.Second })
 		defer c.Close()
@@ -244,7 +247,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 			if n == 1 {
 				calls = -float64(line.calls.Load())
 			}
-			s.nextBlock()
+			s.mine(1)
 			if err := c.watcher.step(s.context()); err != nil { // its own next step is half a minute away
 				t.Fatal(err)
 			}
@@ -253,7 +256,6 @@ func TestReadsDoNotGrow(t *testing.T) {
 					t.Fatalf("record %d: %+v, %v", i, g, err)
 				}
 			}
-			s.clock.advance(100 * time.Millisecond)
 		}
 		if reads := c.Stats().ChainReads; reads != 0 {
 			t.Errorf("%d records were read singly", reads)
@@ -265,19 +267,6 @@ func TestReadsDoNotGrow(t *testing.T) {
 		t.Errorf("%v calls a block with 1,000 records, %v with 20,000", few, many)
 	}
 	t.Logf("%v calls a block", few)
-}
-
-// nextBlock waits until the chain has grown.
-func (s *stage) nextBlock() {
-	s.t.Helper()
-	before, _, err := s.owner.Block(s.context())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	eventually(s.t, 10*time.Second, "a block", func() bool {
-		now, _, err := s.owner.Block(s.context())
-		return err == nil && now > before
-	})
 }
 
 func numbered(i int) [32]byte {
@@ -312,7 +301,7 @@ func TestManyChangesInABlock(t *testing.T) {
 			s.write(step.data(i))
 		}
 		heard := map[[32]byte]bool{}
-		deadline := time.After(20 * time.Second)
+		deadline := time.After(time.Minute)
 		for len(heard) < people {
 			select {
 			case who := <-told:
@@ -331,6 +320,10 @@ func TestReadJustAfterReorganisation(t *testing.T) {
 	s := newStage(t, startAnvil(t), nil, nil)
 	s.mine(5)
 	s.checker = s.open(func(o *Options) { o.WS, o.PollHeads = "", 25*time.Second })
+	s.rpc(nil, "evm_setIntervalMining", 0) // the new chain stays as long as the old one
+	if err := s.checker.watcher.step(s.context()); err != nil {
+		t.Fatal(err)
+	}
 	s.rpc(nil, "anvil_reorg", 4, []any{})
 	s.wants(s.somebody(), policy.NoLicense)
 	if n := s.checker.Stats().Reorgs; n != 1 {
