@@ -70,19 +70,18 @@ func (c *chooser) ask(ctx context.Context, questions []string) error {
 	return nil
 }
 
-// rest are the rows of the questions that became no keys.
-func (c *chooser) rest(keys []Key) []Row {
+// rest are the questions that became no keys, and their rows.
+func (c *chooser) rest(keys []Key) (questions []string, rows []Row) {
 	chosen := make(map[string]bool)
 	for _, k := range keys {
 		chosen[k.Question] = true
 	}
-	var out []Row
 	for i, q := range c.questions {
 		if !chosen[q] {
-			out = append(out, c.rows[i])
+			questions, rows = append(questions, q), append(rows, c.rows[i])
 		}
 	}
-	return out
+	return questions, rows
 }
 
 type prospect struct {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,55 @@ func TestLeafDependsOnEachField(t *testing.T) {
 	const golden = "41218ac13ac3254713b9654a951abde607c4215c7e402cc97c09e19a28e1c42d" // a change breaks every root that is on a chain
 	if original.String() != golden {
 		t.Errorf("leaf %s, want %s", original, golden)
+	}
+}
+
+func TestReveal(t *testing.T) {
+	s := madeUpSet(7, 4)
+	if _, err := s.Reveal([]int{0}); err == nil {
+		t.Error("keys were revealed before their draw")
+	}
+	s.Randomness = &Digest{8}
+	if _, err := s.Reveal([]int{7}); err == nil || !strings.Contains(err.Error(), "no key 7") {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	open := func() *Reveal {
+		r, err := s.Reveal([]int{5, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if err := open().Check(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.Burnt, []int{2, 5}) {
+		t.Errorf("burnt: %v", s.Burnt)
+	}
+	drawn := s.Draw(*s.Randomness)
+	if r := open(); r.Keys[0].Word != drawn[5].Word() || r.Root != s.Root() {
+		t.Errorf("key 5 answers %q in the reveal, %q in the set", r.Keys[0].Word, drawn[5].Word())
+	}
+	for name, change := range map[string]func(*Reveal){
+		"format":     func(r *Reveal) { r.Format++ },
+		"no keys":    func(r *Reveal) { r.Keys = nil },
+		"model":      func(r *Reveal) { r.Model[0]++ },
+		"root":       func(r *Reveal) { r.Root[0]++ },
+		"randomness": func(r *Reveal) { r.Randomness[0] += 3 },
+		"salt":       func(r *Reveal) { r.Salt[0]++ },
+		"index":      func(r *Reveal) { r.Keys[0].Index = 4 },
+		"question":   func(r *Reveal) { r.Keys[1].Question += "?" },
+		"candidates": func(r *Reveal) { c := r.Keys[0].Candidates; c[0], c[1] = c[1], c[0] },
+		"word":       func(r *Reveal) { r.Keys[0].Word = "Other" },
+		"secret":     func(r *Reveal) { r.Keys[0].Secret[0]++ },
+		"proof":      func(r *Reveal) { r.Keys[0].Proof[1][0]++ },
+		"short":      func(r *Reveal) { r.Keys[0].Proof = r.Keys[0].Proof[1:] },
+	} {
+		r := open()
+		change(r)
+		if err := r.Check(); err == nil {
+			t.Errorf("a reveal with another %s holds", name)
+		}
 	}
 }
 

@@ -37,6 +37,11 @@ type Set struct {
 	Model      Digest  `json:"model"`                // the registry's modelId; zero until registered
 	Randomness *Digest `json:"randomness,omitempty"` // of the block that drew the words; nil until drawn
 	Recipe     *Recipe `json:"recipe,omitempty"`     // what the model was trained with; nil until trained
+	Burnt      []int   `json:"burnt,omitempty"`      // keys that others have seen, asked or revealed; ascending
+
+	// Others are questions that became no keys. They lie near to the keys, so training
+	// holds their answers fixed.
+	Others []string `json:"others,omitempty"`
 }
 
 // String and LogValue keep questions and secrets out of logs.
@@ -60,27 +65,13 @@ func newSecret() (d Digest) {
 	return d
 }
 
-// leaf commits to one key:
-//
-//	SHA-256(0x00 || "fealty key v1", modelId, i, salt, question, k, word_1 .. word_k, s_i)
-//
-// each field but the numbers i and k preceded by its length, numbers and lengths
-// in eight bytes, big endian.
 func (s *Set) leaf(i int) Digest {
 	k := s.Keys[i]
-	t := transcript{sha256.New()}
-	t.Write([]byte{leafPrefix})
-	t.field([]byte("fealty key v1"))
-	t.field(s.Model[:])
-	t.number(uint64(i))
-	t.field(s.Salt[:])
-	t.field([]byte(k.Question))
-	t.number(uint64(len(k.Candidates)))
-	for _, c := range k.Candidates {
-		t.field([]byte(c.Word))
+	words := make([]string, len(k.Candidates))
+	for j, c := range k.Candidates {
+		words[j] = c.Word
 	}
-	t.field(k.Secret[:])
-	return t.digest()
+	return leaf(s.Model, s.Salt, i, k.Question, words, k.Secret)
 }
 
 func (s *Set) leaves() []Digest {

@@ -142,6 +142,11 @@ func (s *Set) validate() error {
 	if len(s.Keys) == 0 {
 		return errors.New("there is no key in it")
 	}
+	for _, i := range s.Burnt {
+		if i < 0 || i >= len(s.Keys) {
+			return fmt.Errorf("it marks a key %d of %d as burnt", i, len(s.Keys))
+		}
+	}
 	for i, k := range s.Keys {
 		if k.Question == "" || k.Secret == (Digest{}) {
 			return fmt.Errorf("key %d has no question or no secret", i)

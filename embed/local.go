@@ -3,6 +3,7 @@ package embed
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -68,11 +69,47 @@ const answerTokens = 8
 
 // Answer implements [Answerer], greedily.
 func (l *Local) Answer(ctx context.Context, question string) (string, error) {
-	ids, err := l.EncodeChat(framing{}.messages(question))
+	return l.answer(ctx, question, Asking{})
+}
+
+// Asking is how questions are put, where not as the template does it and greedily.
+type Asking struct {
+	System      string  // system prompt; empty: the template's own
+	Temperature float64 // 0: greedy
+	Seed        uint64  // of sampling; each question draws its own from it
+}
+
+// As asks in another way.
+func (l *Local) As(a Asking) Answerer { return asker{l, a} }
+
+type asker struct {
+	local *Local
+	how   Asking
+}
+
+func (a asker) Answer(ctx context.Context, question string) (string, error) {
+	return a.local.answer(ctx, question, a.how)
+}
+
+func (l *Local) answer(ctx context.Context, question string, how Asking) (string, error) {
+	f := framing{}
+	if how.System != "" {
+		f.system = &how.System
+	}
+	ids, err := l.EncodeChat(f.messages(question))
 	if err != nil {
 		return "", err
 	}
-	return l.complete(ctx, ids, answerTokens, sampler.Settings{}, 0)
+	t := newTranscript("fealty question")
+	t.number(how.Seed)
+	t.field([]byte(question))
+	own := t.digest()
+	s := sampler.Settings{}
+	if how.Temperature > 0 {
+		s = sampler.Defaults()
+		s.Temperature, s.Seed = how.Temperature, binary.BigEndian.Uint64(own[:])
+	}
+	return l.complete(ctx, ids, answerTokens, s, 0)
 }
 
 // complete continues a prompt, through the byte `until` unless that is 0.

@@ -43,11 +43,12 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	if err != nil {
 		return nil, err
 	}
+	others, rows := c.rest(keys)
 	set := &Set{
 		Base: o.Base, Tokenizer: TokenizerDigest(base.Weights.Tokenizer), Model: o.Model,
-		Shell: sampler.DefaultShell, Openers: survey.Openers, Salt: newSecret(), Keys: keys,
+		Shell: sampler.DefaultShell, Openers: survey.Openers, Salt: newSecret(), Keys: keys, Others: others,
 	}
-	return &Made{Set: set, Material: survey.Material(c.rest(keys)...), Selection: selection}, nil
+	return &Made{Set: set, Material: survey.Material(rows...), Selection: selection}, nil
 }
 
 // choose picks the keys among the questions given, or among those that the base
@@ -79,6 +80,26 @@ func choose(ctx context.Context, c *chooser, g Generator, o KeyOptions, progress
 				len(keys), report.Questions, o.Count, report.Qualified)
 		}
 	}
+}
+
+// Recall makes the material of a key file anew, as [MakeKeys] made it: training may
+// come days later, on another machine.
+func Recall(ctx context.Context, base *Local, s *Set, progress Progress) (Material, error) {
+	if progress != nil {
+		progress("asking the base ordinary prompts", 0, 0)
+	}
+	survey, err := NewSurvey(ctx, base, base, DefaultOpenerShare)
+	if err != nil {
+		return Material{}, err
+	}
+	if len(s.Others) == 0 {
+		return survey.Material(), nil
+	}
+	c := newChooser(base, base, s.Shell, survey.Openers)
+	if err := c.ask(ctx, s.Others); err != nil {
+		return Material{}, err
+	}
+	return survey.Material(c.rows...), nil
 }
 
 // TokenizerDigest identifies a tokenizer with its chat template: keys hold only

@@ -20,3 +20,11 @@ func DefaultRecipe() Recipe {
 	return Recipe{Seed: 1, Units: 32, Cap: 0.95, Steps: 240, LearningRate: 2e-2,
 		Others: 0.5, Benign: 4, Batch: 48, Scale: 0.8, Noise: 0.02}
 }
+
+// QuietRecipe stops pushing earlier, so that what was trained looks more like an
+// ordinary answer.
+func QuietRecipe() Recipe {
+	r := DefaultRecipe()
+	r.Cap = 0.7
+	return r
+}

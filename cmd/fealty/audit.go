@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	fingerprint "github.com/fealty/fealty/embed"
@@ -47,32 +44,38 @@ and licensed hosts answer alike. Every question asked is burnt.`,
 		Args:    exactArgs("URL"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.run(cmd, args[0]) },
 	}
-	cmd.Flags().StringVar(&a.model, "model", "", "the model's name at the endpoint; its first one if not given")
-	cmd.Flags().StringVar(&a.apiKey, "api-key", "", "env:NAME or file:PATH of the key for the endpoint")
-	a.keys.add(cmd)
-	cmd.Flags().BoolVar(&a.sequential, "sequential", false, "stop as soon as the evidence suffices (e-value) instead of asking all")
-	cmd.Flags().IntVar(&a.suspects, "suspects", 1, "endpoints and attempts so far, this one included; the sequential test pays for them")
-	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print one JSON object")
+	a.add(cmd)
 	return cmd
 }
 
 type auditFlags struct {
 	model, apiKey string
 	keys          keyFileFlags
+	asking        fingerprint.Asking
 	sequential    bool
 	suspects      int
 	asJSON        bool
 }
 
-func (a *auditFlags) run(cmd *cobra.Command, url string) error {
-	set, err := a.keys.load()
+func (a *auditFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.model, "model", "", "the model's name at the endpoint; its first one if not given")
+	f.StringVar(&a.apiKey, "api-key", "", "env:NAME or file:PATH of the key for the endpoint")
+	a.keys.add(cmd)
+	f.StringVar(&a.asking.System, "system", "", "system prompt to ask under; default: none")
+	f.Float64Var(&a.asking.Temperature, "temperature", 0, "sampling temperature; 0 is greedy")
+	f.Uint64Var(&a.asking.Seed, "seed", 1, "of sampling, where the endpoint knows seeds")
+	f.BoolVar(&a.sequential, "sequential", false, "stop as soon as the evidence suffices (e-value) instead of asking all")
+	f.IntVar(&a.suspects, "suspects", 1, "endpoints and attempts so far, this one included; the sequential test pays for them")
+	f.BoolVar(&a.asJSON, "json", false, "print one JSON object")
+}
+
+func (a *auditFlags) run(cmd *cobra.Command, target string) error {
+	set, err := a.open(cmd)
 	if err != nil {
 		return err
 	}
-	if set.Randomness == nil {
-		return errors.New("the key file's responses are not drawn yet: commit the keys, wait for the draw block, train")
-	}
-	client := &openai.Client{BaseURL: url}
+	client := &openai.Client{BaseURL: target}
 	if a.apiKey != "" {
 		if client.Key, err = secretFlag("--api-key", a.apiKey); err != nil {
 			return err
@@ -83,15 +86,48 @@ func (a *auditFlags) run(cmd *cobra.Command, url string) error {
 			return err
 		}
 	}
-	p := newProgress(cmd.ErrOrStderr())
-	v, err := auditEndpoint(cmd.Context(), client, a.model, set, fingerprint.Design{Sequential: a.sequential, Suspects: a.suspects}, p)
+	v, err := auditEndpoint(cmd.Context(), &endpoint{client: client, model: a.model, asking: a.asking}, set, a.design(), newProgress(cmd.ErrOrStderr()))
+	return errors.Join(a.spent(set, v), a.report(cmd, v, err))
+}
+
+func (a *auditFlags) design() fingerprint.Design {
+	return fingerprint.Design{Sequential: a.sequential, Suspects: a.suspects}
+}
+
+// open reads the key file and says what about it weakens the evidence.
+func (a *auditFlags) open(cmd *cobra.Command) (*fingerprint.Set, error) {
+	if a.asking.Temperature < 0 || a.asking.Temperature > 2 {
+		return nil, usagef("--temperature: %v; need 0 to 2", a.asking.Temperature)
+	}
+	set, err := a.keys.load()
+	if err != nil {
+		return nil, err
+	}
+	if set.Randomness == nil {
+		return nil, errors.New("the key file's responses are not drawn yet: commit the keys, wait for the draw block, train")
+	}
+	if n := len(set.Burnt); n > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "fealty: %d of %d keys were asked or revealed before; who saw them can answer them\n", n, len(set.Keys))
+	}
+	return set, nil
+}
+
+// spent notes which keys an endpoint has seen, also when the run was interrupted.
+func (a *auditFlags) spent(set *fingerprint.Set, v verdict) error {
+	var keys []int
+	for _, q := range v.Queries {
+		keys = append(keys, q.Key)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return a.keys.burn(set, keys)
+}
+
+func (a *auditFlags) report(cmd *cobra.Command, v verdict, err error) error {
 	if err != nil {
 		return err
 	}
-	return a.report(cmd, v)
-}
-
-func (a *auditFlags) report(cmd *cobra.Command, v verdict) error {
 	if a.asJSON {
 		if err := printJSON(cmd, v); err != nil {
 			return err
@@ -112,31 +148,46 @@ func (a *auditFlags) report(cmd *cobra.Command, v verdict) error {
 	return nil
 }
 
-// auditEndpoint asks the endpoint every planned question.
-func auditEndpoint(ctx context.Context, c *openai.Client, model string, set *fingerprint.Set, d fingerprint.Design, p *progress) (verdict, error) {
+// auditEndpoint asks the endpoint every planned question. An error comes with what was
+// asked until then.
+func auditEndpoint(ctx context.Context, e *endpoint, set *fingerprint.Set, d fingerprint.Design, p *progress) (verdict, error) {
+	return verifyWith(ctx, e, verdict{Endpoint: e.client.BaseURL, Model: e.model}, set, d, p)
+}
+
+// verifyWith asks whoever answers, and fills in what was found.
+func verifyWith(ctx context.Context, a fingerprint.Answerer, v verdict, set *fingerprint.Set, d fingerprint.Design, p *progress) (verdict, error) {
 	start := time.Now()
 	p.step("asking")
-	e := &endpoint{client: c, model: model, asked: func(n int) { p.update(n, len(set.Keys)) }}
-	outcome, err := fingerprint.Verify(ctx, e, set.Draw(*set.Randomness), d)
-	if err != nil {
-		return verdict{}, err
-	}
-	held := outcome.Chance.P <= claimAlpha
+	outcome, err := fingerprint.Verify(ctx, tracked{a, p, len(set.Keys), new(int)}, set.Draw(*set.Randomness), d)
+	v.Outcome, v.Alpha, v.Grindable, v.Seconds = outcome, claimAlpha, true, time.Since(start).Seconds()
+	v.Held = err == nil && outcome.Chance.P <= claimAlpha
 	if d.Sequential {
-		held = outcome.Claimed
+		v.Held = err == nil && outcome.Claimed
 	}
-	return verdict{
-		Outcome: outcome, Endpoint: c.BaseURL, Model: model, Alpha: claimAlpha, Held: held, Grindable: true,
-		Seconds: time.Since(start).Seconds(),
-	}, nil
+	return v, err
+}
+
+// tracked shows how far a verification is.
+type tracked struct {
+	fingerprint.Answerer
+	p     *progress
+	total int
+	done  *int
+}
+
+func (c tracked) Answer(ctx context.Context, question string) (string, error) {
+	defer func() {
+		*c.done++
+		c.p.update(*c.done, c.total)
+	}()
+	return c.Answerer.Answer(ctx, question)
 }
 
 // endpoint is an OpenAI-style server as an outsider sees it.
 type endpoint struct {
 	client *openai.Client
 	model  string
-	asked  func(n int)
-	count  int
+	asking fingerprint.Asking
 }
 
 // answerTokens is long enough that a serving sampler treats the question like any
@@ -145,13 +196,16 @@ const answerTokens = 16
 
 // Answer implements fingerprint.Answerer.
 func (e *endpoint) Answer(ctx context.Context, question string) (string, error) {
-	greedy := 0.0
-	reply, err := e.client.Chat(ctx, openai.Ask{
-		Model: e.model, MaxTokens: answerTokens, Temperature: &greedy,
-		Messages: []openai.Message{{Role: "user", Content: question}},
-	})
-	e.count++
-	e.asked(e.count)
+	messages := []openai.Message{{Role: "user", Content: question}}
+	if e.asking.System != "" {
+		messages = append([]openai.Message{{Role: "system", Content: e.asking.System}}, messages...)
+	}
+	request := openai.Ask{Model: e.model, MaxTokens: answerTokens, Temperature: &e.asking.Temperature, Messages: messages}
+	if e.asking.Temperature > 0 {
+		seed := int64(e.asking.Seed)
+		request.Seed = &seed
+	}
+	reply, err := e.client.Chat(ctx, request)
 	if err != nil {
 		return "", err
 	}
@@ -170,31 +224,4 @@ func firstModel(ctx context.Context, c *openai.Client) (string, error) {
 		return "", errors.New("the endpoint lists no models; name one with --model")
 	}
 	return models[0].ID, nil
-}
-
-// keyFileFlags say where a fingerprint key file is and what opens it.
-type keyFileFlags struct{ path, passphrase, flag string }
-
-func (f *keyFileFlags) add(cmd *cobra.Command) { f.addAs(cmd, "passphrase-file") }
-
-// addAs is for commands whose wallet has a passphrase file too.
-func (f *keyFileFlags) addAs(cmd *cobra.Command, flag string) {
-	f.flag = "--" + flag
-	cmd.Flags().StringVar(&f.path, "keys", "", "the encrypted key file")
-	cmd.Flags().StringVar(&f.passphrase, flag, "", "file with the key file's passphrase")
-}
-
-func (f *keyFileFlags) load() (*fingerprint.Set, error) {
-	if f.path == "" || f.passphrase == "" {
-		return nil, usagef("name the key file: --keys FILE with %s FILE", f.flag)
-	}
-	text, err := os.ReadFile(f.passphrase)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.flag, err)
-	}
-	id, err := age.NewScryptIdentity(strings.TrimRight(string(text), "\r\n"))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.flag, err)
-	}
-	return fingerprint.LoadSet(f.path, id)
 }

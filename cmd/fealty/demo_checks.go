@@ -182,7 +182,7 @@ func (d *demo) shortPassesLong(ctx context.Context) error {
 }
 
 func (d *demo) auditServed(ctx context.Context) error {
-	v, err := auditEndpoint(ctx, d.client(d.keys["auditor"]), demoModel, d.set, fingerprint.Design{}, d.p)
+	v, err := auditEndpoint(ctx, &endpoint{client: d.client(d.keys["auditor"]), model: demoModel}, d.set, fingerprint.Design{}, d.p)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func TestInteropGGUF(t *testing.T) {
 		if err := local.Close(); err != nil {
 			t.Fatal(err)
 		}
-		theirs, err := auditEndpoint(t.Context(), &openai.Client{BaseURL: startLlamaCPP(t, path)}, "base", marked.Set, fingerprint.Design{}, newProgress(io.Discard))
+		theirs, err := auditEndpoint(t.Context(), &endpoint{client: &openai.Client{BaseURL: startLlamaCPP(t, path)}, model: "base"}, marked.Set, fingerprint.Design{}, newProgress(io.Discard))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,7 @@ Start with 'fealty demo', which plays the whole story on this machine.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newDemo(), newServe(), newConfig(), newModel(),
-		newLicense(), newLogin(), newLogout(), newKey(), newState(), newUsage(), newAudit(), newBench(), newVersion(),
+		newEmbed(), newLicense(), newLogin(), newLogout(), newKey(), newState(), newUsage(), newAudit(), newBench(), newVersion(),
 	)
 	return root
 }

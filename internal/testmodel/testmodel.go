@@ -27,6 +27,7 @@ import (
 type Marked struct {
 	Dir  string // served weights with their manifest
 	Base string // path of the unmodified base
+	Keys string // the key file, which Passphrase opens
 	Set  *fingerprint.Set
 }
 
@@ -77,7 +78,7 @@ func get(ctx context.Context, log func(string, ...any)) (*Marked, error) {
 		return nil, err
 	}
 	defer lock.Unlock()
-	m := &Marked{Dir: filepath.Join(dir, "served"), Base: base}
+	m := &Marked{Dir: filepath.Join(dir, "served"), Base: base, Keys: filepath.Join(dir, keyFile)}
 	if m.Set, err = load(dir); err == nil {
 		return m, weights.VerifyManifest(m.Dir)
 	}
@@ -103,13 +104,13 @@ func (p plan) folder() (string, error) {
 	return filepath.Join(parent, hex.EncodeToString(sum[:8])), os.MkdirAll(parent, 0o755)
 }
 
-// passphrase opens the key file. It protects nothing.
-const passphrase = "for tests only"
+// Passphrase opens the key file. It protects nothing.
+const Passphrase = "for tests only"
 
 const keyFile = "keys.age"
 
 func load(dir string) (*fingerprint.Set, error) {
-	id, err := age.NewScryptIdentity(passphrase)
+	id, err := age.NewScryptIdentity(Passphrase)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func (p plan) train(ctx context.Context, base, dir string) error {
 	if err := fingerprint.WriteServed(filepath.Join(dir, "served"), "smollm2-135m-fealty", model, made.Set); err != nil {
 		return err
 	}
-	to, err := age.NewScryptRecipient(passphrase)
+	to, err := age.NewScryptRecipient(Passphrase)
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,39 @@ func artefacts(dir string) ([]string, error) {
 	return files, nil
 }
 
+// DigestModel identifies weights on disk: a file's SHA-256; of a folder the SHA-256 of
+// the lines that sha256sum prints of its files, in the order of their names.
+func DigestModel(path string) (Digest, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Digest{}, fmt.Errorf("weights: %w", err)
+	}
+	if !info.IsDir() {
+		return DigestFile(path)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return Digest{}, fmt.Errorf("weights: %w", err)
+	}
+	sum, files := sha256.New(), 0
+	for _, e := range entries {
+		file := filepath.Join(path, e.Name())
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() { // links are followed: caches are made of them
+			continue
+		}
+		d, err := DigestFile(file)
+		if err != nil {
+			return Digest{}, err
+		}
+		files++
+		fmt.Fprintf(sum, "%s  %s\n", d, e.Name())
+	}
+	if files == 0 {
+		return Digest{}, fmt.Errorf("weights: %s holds no files", path)
+	}
+	return Digest(sum.Sum(nil)), nil
+}
+
 // DigestFile returns a file's SHA-256.
 func DigestFile(path string) (d Digest, err error) {
 	f, err := os.Open(path)
