@@ -28,7 +28,7 @@ func Open(url string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, errURL
 		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, 1
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, once
 		o.ContextTimeoutEnabled = true
 		return redis.NewFailoverClient(o), nil
 	}
@@ -36,13 +36,17 @@ func Open(url string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errURL
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, once
 	o.ContextTimeoutEnabled = true
 	return redis.NewClient(o), nil
 }
 
-// wait bounds each step of a command.
-const wait = time.Second
+const (
+	wait = time.Second // bounds each step of a command
+	// once keeps the library from sending a command again whose answer got lost: a nonce
+	// would be refused as spent, and a lease taken twice.
+	once = -1
+)
 
 // errURL does not quote the URL, which may hold a password.
 var errURL = errors.New("state: the URL of the state store cannot be read; write redis://host:6379/0")
