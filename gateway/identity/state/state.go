@@ -119,12 +119,11 @@ func (s *Store) Close() error {
 	// This gateway never comes back under this name.
 	ctx, cancel := context.WithTimeout(context.Background(), wait/4)
 	defer cancel()
-	_ = s.o.Client.HDel(ctx, markName, s.known.Gateway).Err() // at worst, a few bytes stay
+	_ = s.o.Client.HDel(ctx, markName, s.remembered().Gateway).Err() // at worst, a few bytes stay
 	return nil
 }
 
-// Client reaches the store unguarded, for what no pipeline can do. Ask [Store.Read]
-// or [Store.Write] afterwards, with no commands, before believing the answer.
+// Client reaches the store unguarded, for what no pipeline can do.
 func (s *Store) Client() redis.UniversalClient { return s.o.Client }
 
 // Err is why the store is not believed, as far as is known without asking it: nil,
@@ -264,7 +263,7 @@ func (s *Store) latch(known mark, l *loss) bool {
 // works is not vital: the next beat tries again.
 func (s *Store) spoil(ctx context.Context, known mark) {
 	if known.Generation != "" {
-		_ = spoilScript.Run(ctx, s.o.Client, []string{markName}, known.Generation, known.Gateway, known.Writes).Err()
+		_ = spoilScript.Run(ctx, s.o.Client, []string{markName}, known.Generation, known.Writes).Err()
 	}
 }
 
@@ -273,7 +272,7 @@ local generation = redis.call('HGET', KEYS[1], 'generation')
 local why = 'it was emptied'
 if generation then
   if generation ~= ARGV[1] then return 0 end
-  why = 'it was rolled back: a gateway missed some of its ' .. ARGV[3] .. ' writes'
+  why = 'it was rolled back: a gateway missed some of its ' .. ARGV[2] .. ' writes'
 elseif redis.call('HEXISTS', KEYS[1], 'was') == 1 then
   return 0
 end
