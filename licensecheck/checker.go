@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/fealty/fealty/licensecheck/internal/node"
 	"github.com/fealty/fealty/policy"
 )
@@ -65,8 +67,8 @@ func open(ctx context.Context, o Options, chain *chain) (*Checker, error) {
 			return nil, err
 		}
 	}
-	c.known = newLane(c.read, o, 0, &c.stats)
-	c.unknown = newLane(c.read, o, strangerPause, &c.stats)
+	c.known = newLane(c.read, o, rate.NewLimiter(rate.Inf, 0), &c.stats)
+	c.unknown = newLane(c.read, o, rate.NewLimiter(rate.Every(strangerPause), strangerBurst), &c.stats)
 	for _, l := range []*lane{c.known, c.unknown} {
 		l.recall, l.keep = c.recall, func(k key, r record) { c.book.place(k, r) }
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // batch is how many grants one call reads: far below any node's gas cap for calls.
@@ -14,11 +16,11 @@ const batch = 64
 // lane carries questions to the chain. One call is under way at a time; what is asked
 // meanwhile goes into the next one together, each grant once however many wait for it.
 type lane struct {
-	read  func(ctx context.Context, keys []key) ([]record, error)
-	most  int           // questions waiting
-	pause time.Duration // after each call
-	now   func() time.Time
-	stats *counters
+	read   func(ctx context.Context, keys []key) ([]record, error)
+	most   int           // questions waiting
+	budget *rate.Limiter // of calls
+	now    func() time.Time
+	stats  *counters
 
 	// recall finds what was read since the asker looked last, and keep stores what was
 	// read before its call is forgotten: between them a grant is read once, not once
@@ -44,8 +46,8 @@ type call struct {
 	err    error
 }
 
-func newLane(read func(context.Context, []key) ([]record, error), o Options, pause time.Duration, stats *counters) *lane {
-	l := &lane{read: read, most: o.Pending, pause: pause, now: o.Now, stats: stats, calls: map[key]*call{}}
+func newLane(read func(context.Context, []key) ([]record, error), o Options, budget *rate.Limiter, stats *counters) *lane {
+	l := &lane{read: read, most: o.Pending, budget: budget, now: o.Now, stats: stats, calls: map[key]*call{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }
@@ -110,17 +112,22 @@ func (l *lane) run() {
 		if len(keys) == 0 {
 			return
 		}
-		records, err := l.read(l.ctx, keys)
-		l.stats.chainReads.Add(1)
-		if err != nil {
-			l.stats.chainErrors.Add(1)
-		}
+		records, err := l.question(keys)
 		l.answer(keys, records, err)
-		select {
-		case <-time.After(l.pause):
-		case <-l.ctx.Done():
-		}
 	}
+}
+
+// question asks the chain, as soon as the budget allows.
+func (l *lane) question(keys []key) ([]record, error) {
+	if err := l.budget.Wait(l.ctx); err != nil {
+		return nil, errClosed
+	}
+	records, err := l.read(l.ctx, keys)
+	l.stats.chainReads.Add(1)
+	if err != nil {
+		l.stats.chainErrors.Add(1)
+	}
+	return records, err
 }
 
 func (l *lane) take() []key {

@@ -69,9 +69,10 @@ const (
 	negativeAge = 2 * time.Second        // up to what age a record that refuses decides alone
 	cooldown    = time.Second            // how long a failed Redis or chain is left alone
 	cacheWait   = 100 * time.Millisecond // for each Redis command
-	// strangerPause is the time between two calls for subjects that nothing allows, of
-	// up to 64 each: what a flood of wallets can cost the node.
+	// For subjects that nothing allows, in calls of up to 64: what a flood of wallets can
+	// cost the node. A few come through at once, so that a first request does not wait.
 	strangerPause = 50 * time.Millisecond
+	strangerBurst = 10
 )
 
 func (o Options) withDefaults() (Options, error) {
