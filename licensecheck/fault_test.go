@@ -136,7 +136,7 @@ func TestRedisServesANewGateway(t *testing.T) {
 // What is in Redis is what was put there, and older readings do not replace newer ones.
 func TestCacheKeepsTheNewest(t *testing.T) {
 	t.Parallel()
-	for _, start := range []func(*testing.T) *testRedis{startMiniredis, startRealRedis} {
+	for _, start := range []func(testing.TB) *testRedis{startMiniredis, startRealRedis} {
 		o := Options{Hard: 5 * time.Minute, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 		redis := start(t)
 		c, err := openCache(redis.url, o, node.Identity{ChainID: 1}, &counters{})

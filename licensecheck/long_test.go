@@ -201,7 +201,6 @@ type longRun struct {
 	client   *redis.Client
 	redisBad time.Time         // until when; zero: it is well
 	kept     map[string]string // records that were in Redis once
-	second   int64             // of the newest block
 	steps    int
 	faults   int
 }
@@ -216,9 +215,8 @@ func newLongRun(t *testing.T, seed uint64) *longRun {
 	for range 8 {
 		r.people = append(r.people, s.somebody())
 	}
-	s.rpc(nil, "evm_setIntervalMining", 0)
 	s.mine(8) // deeper than any reorganisation
-	s.rpc(nil, "anvil_setBlockTimestampInterval", 0)
+	s.byHand()
 	r.states = append(r.states, r.state())
 	r.note(time.Now().Add(-time.Hour))
 	u, _ := url.Parse(s.chain.ws)
@@ -294,15 +292,6 @@ func (r *longRun) step() {
 	r.states = append(r.states, r.state())
 	r.note(since)
 	time.Sleep(time.Duration(r.rand.IntN(120)) * time.Millisecond) // the pace of the chain
-}
-
-// block makes one with the time that it is.
-func (r *longRun) block() {
-	if now := time.Now().Unix(); now > r.second { // else the second stays: a reorganisation puts anvil's own clock back
-		r.second = now
-		r.rpc(nil, "evm_setNextBlockTimestamp", now)
-	}
-	r.rpc(nil, "evm_mine")
 }
 
 // change writes to a grant what its state permits.

@@ -34,7 +34,7 @@ type faulty struct {
 // meddler answers a call in the node's place, or with "" lets it pass.
 type meddler func(f *faulty, method, params string) (reply string)
 
-func startFaulty(t *testing.T, target string) *faulty {
+func startFaulty(t testing.TB, target string) *faulty {
 	t.Helper()
 	f := &faulty{}
 	var err error
@@ -122,7 +122,7 @@ type wire struct {
 	ends   []net.Conn
 }
 
-func startWire(t *testing.T, target string) *wire {
+func startWire(t testing.TB, target string) *wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -210,11 +210,28 @@ func (s *stage) mine(n int) (head uint64) {
 	return uint64(number)
 }
 
+// byHand ends the blocks of each second: from now on there are those of block alone.
+func (s *stage) byHand() {
+	s.t.Helper()
+	s.rpc(nil, "evm_setIntervalMining", 0)
+	s.rpc(nil, "anvil_setBlockTimestampInterval", 0)
+}
+
+// block makes one with the time that it is.
+func (s *stage) block() {
+	s.t.Helper()
+	if now := time.Now().Unix(); now > s.second { // else the second stays: a reorganisation puts anvil's own clock back
+		s.second = now
+		s.rpc(nil, "evm_setNextBlockTimestamp", now)
+	}
+	s.rpc(nil, "evm_mine")
+}
+
 // write sends a transaction of the model's owner to the registry, and does not wait.
 func (s *stage) write(data []byte) {
 	s.t.Helper()
 	s.rpc(nil, "eth_sendTransaction", map[string]any{
-		"from": s.chain.accounts[0].Address(), "to": common.Address(s.owner.Address()), "data": hexutil.Encode(data), "gas": "0x100000",
+		"from": s.chain.accounts[0].Address(), "to": common.Address(s.owner.Address()), "data": hexutil.Encode(data), "gas": "0x40000",
 	})
 }
 

@@ -53,7 +53,7 @@ func TestWallClockSteps(t *testing.T) {
 
 // stage is a chain with a registry and a model on it, and a checker that follows it.
 type stage struct {
-	t       *testing.T
+	t       testing.TB
 	chain   *testChain
 	redis   *testRedis
 	owner   *registry.Registry // the model's owner
@@ -63,9 +63,10 @@ type stage struct {
 	now     func() time.Time // of the decisions; nil: clock.now
 	checker *Checker
 	raw     *rpc.Client // see stage.rpc
+	second  int64       // of the newest block made by hand
 }
 
-func newStage(t *testing.T, chain *testChain, redis *testRedis, with func(*Options)) *stage {
+func newStage(t testing.TB, chain *testChain, redis *testRedis, with func(*Options)) *stage {
 	t.Helper()
 	s := &stage{t: t, chain: chain, redis: redis}
 	s.deploy()
@@ -185,14 +186,14 @@ func (s *stage) covered(block uint64) {
 // stages are the surroundings that each scenario must hold in.
 var stages = []struct {
 	name  string
-	chain func(*testing.T) *testChain
-	redis func(*testing.T) *testRedis
+	chain func(testing.TB) *testChain
+	redis func(testing.TB) *testRedis
 	with  func(*Options)
 }{
 	{"embedded chain, miniredis", startEmbedded, startMiniredis, nil},
 	{"embedded chain, redis-server, polling", startEmbedded, startRealRedis, func(o *Options) { o.WS, o.PollHeads = "", 200*time.Millisecond }},
 	{"anvil, redis-server", startAnvil, startRealRedis, nil},
-	{"anvil, memory only, two blocks to finality", startAnvil, func(*testing.T) *testRedis { return nil }, func(o *Options) { o.Finality = "2 blocks" }},
+	{"anvil, memory only, two blocks to finality", startAnvil, func(testing.TB) *testRedis { return nil }, func(o *Options) { o.Finality = "2 blocks" }},
 }
 
 func TestScenarios(t *testing.T) {

@@ -22,7 +22,7 @@ type testChain struct {
 	kill     func()        // at once; may be called again
 }
 
-func startEmbedded(t *testing.T) *testChain {
+func startEmbedded(t testing.TB) *testChain {
 	t.Helper()
 	chain, err := devnet.StartChain(devnet.ChainConfig{})
 	if err != nil {
@@ -43,9 +43,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func startAnvil(t *testing.T) *testChain { return startAnvilAt(t, 0) }
+func startAnvil(t testing.TB) *testChain { return startAnvilAt(t, 0) }
 
-func startAnvilAt(t *testing.T, port int) *testChain {
+func startAnvilAt(t testing.TB, port int) *testChain {
 	t.Helper()
 	anvil := servertest.Anvil(t, fmt.Sprint(port))
 	c := &testChain{http: "http://" + anvil.Addr, ws: "ws://" + anvil.Addr, kill: anvil.Kill}
@@ -66,7 +66,7 @@ type testRedis struct {
 	kill func()
 }
 
-func startMiniredis(t *testing.T) *testRedis {
+func startMiniredis(t testing.TB) *testRedis {
 	t.Helper()
 	r, err := devnet.StartRedis()
 	if err != nil {
@@ -83,9 +83,9 @@ func startMiniredis(t *testing.T) *testRedis {
 	return &testRedis{url: "redis://" + r.Addr(), kill: kill}
 }
 
-func startRealRedis(t *testing.T) *testRedis { return startRealRedisAt(t, "0") }
+func startRealRedis(t testing.TB) *testRedis { return startRealRedisAt(t, "0") }
 
-func startRealRedisAt(t *testing.T, port string) *testRedis {
+func startRealRedisAt(t testing.TB, port string) *testRedis {
 	t.Helper()
 	r := servertest.Redis(t, port)
 	return &testRedis{url: "redis://" + r.Addr, kill: r.Kill}
@@ -96,7 +96,7 @@ func (r *testRedis) port() string {
 	return u.Port()
 }
 
-func (r *testRedis) client(t *testing.T) *redis.Client {
+func (r *testRedis) client(t testing.TB) *redis.Client {
 	t.Helper()
 	o, err := redis.ParseURL(r.url)
 	if err != nil {
@@ -108,7 +108,7 @@ func (r *testRedis) client(t *testing.T) *redis.Client {
 }
 
 // eventually waits for something that another process or goroutine brings about.
-func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	for !ok() {
