@@ -223,7 +223,7 @@ func TestLostState(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			dir := t.TempDir()
-			server := servertest.Redis(t, "0", "--dir", dir)
+			server := servertest.Redis(t, servertest.Port(t), "--dir", dir)
 			f.useRedis(server.Addr)
 			text := f.token()
 			c, err := f.Identify(t.Context(), []byte(text), f.clock)

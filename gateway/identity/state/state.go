@@ -57,6 +57,7 @@ type Store struct {
 	lost  atomic.Pointer[loss]
 	mu    sync.Mutex
 	known mark
+	count counter
 
 	forgetful bool // the file could not be written; used by watch alone
 	stop      context.CancelFunc
@@ -157,11 +158,7 @@ func (s *Store) run(ctx context.Context, write bool, commands func(redis.Pipelin
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	least := known
-	if write {
-		least.Writes++
-	}
-	if l := s.judge(least, found); l != nil {
+	if l := s.judge(known, found); l != nil {
 		s.declare(ctx, known, l)
 		return l.err()
 	}
@@ -172,6 +169,7 @@ func (s *Store) run(ctx context.Context, write bool, commands func(redis.Pipelin
 type found struct {
 	mark
 	previous, lost string
+	number         int64 // of this very write; 0 for a read
 }
 
 // ask runs the commands, then counts them if they write: a copy of the store that has
@@ -179,8 +177,9 @@ type found struct {
 func (s *Store) ask(ctx context.Context, gateway string, write bool, commands func(redis.Pipeliner)) (f found, err error) {
 	p := s.o.Client.Pipeline()
 	commands(p)
+	number := new(redis.IntCmd)
 	if write {
-		p.HIncrBy(ctx, markName, gateway, 1)
+		number = p.HIncrBy(ctx, markName, gateway, 1)
 	}
 	fields := p.HMGet(ctx, markName, "generation", gateway, "previous", "lost")
 	cmds, _ := p.Exec(ctx) // its error is that of the first command, redis.Nil included
@@ -194,7 +193,7 @@ func (s *Store) ask(ctx context.Context, gateway string, write bool, commands fu
 	if len(values) != 4 {
 		return f, fmt.Errorf("the mark has %d fields", len(values))
 	}
-	f = found{mark{Gateway: gateway, Generation: text(0)}, text(2), text(3)}
+	f = found{mark{Gateway: gateway, Generation: text(0)}, text(2), text(3), number.Val()}
 	if text(1) != "" {
 		f.Writes, err = strconv.ParseInt(text(1), 10, 64)
 	}
@@ -208,17 +207,13 @@ func (s *Store) judge(known mark, f found) *loss {
 		return &loss{why: f.lost + "; restore it, or accept what it holds now: fealty state init", undone: true}
 	case f.Generation == "":
 		return &loss{why: "it is empty, was flushed or never prepared; restore it, or run: fealty state init", undone: true}
-	case known.Generation == "" || known.Generation == f.previous:
-		s.adopt(known, f.mark)
-		return nil
-	case known.Generation != f.Generation:
+	case known.Generation != "" && known.Generation != f.previous && known.Generation != f.Generation:
 		return &loss{undone: true, why: "it is another store, or an old copy: its generation is not the one that this gateway knew. " +
 			"Restore the right one; if this is the right one, restart the gateway without its redis.seen file"}
-	case f.Writes < known.Writes:
-		return &loss{why: fmt.Sprintf("it was rolled back: this gateway made %d writes and it holds %d; what was revoked or spent since is not in it. "+
+	case known.Generation == f.Generation && f.Writes < known.Writes, !s.adopt(known, f):
+		return &loss{why: fmt.Sprintf("it was rolled back: this gateway made %d writes and it holds %d of them; what was revoked or spent since is not in it. "+
 			"Restore a newer copy and restart the gateways, or accept what it holds now: fealty state init", known.Writes, f.Writes)}
 	}
-	s.adopt(known, f.mark)
 	return nil
 }
 
@@ -230,15 +225,22 @@ func (s *Store) remembered() mark {
 
 // adopt remembers what was found, unless a newer generation was found meanwhile. A
 // new generation, which only an operator makes, ends what was lost under the old one.
-func (s *Store) adopt(before, now mark) {
+// It returns false if the store gave this write a number that it gave before.
+func (s *Store) adopt(before mark, f found) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known.Generation == now.Generation {
-		s.known.Writes = max(s.known.Writes, now.Writes)
-	} else if s.known.Generation == before.Generation {
-		s.known = now
+	if s.known.Generation != f.Generation {
+		if s.known.Generation != before.Generation {
+			return true
+		}
+		s.known.Generation, s.known.Writes, s.count = f.Generation, 0, counter{}
 		s.lost.Store(nil)
 	}
+	if !s.count.take(f.number, s.known.Writes, f.Writes, time.Now()) {
+		return false
+	}
+	s.known.Writes = max(s.known.Writes, f.Writes)
+	return true
 }
 
 // declare makes a loss known: to this gateway, and through the store to the others,

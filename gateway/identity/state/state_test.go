@@ -29,7 +29,7 @@ type world struct {
 func newWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
-	w.server = servertest.Redis(t, "0", append([]string{"--dir", w.dir}, args...)...)
+	w.server = servertest.Redis(t, servertest.Port(t), append([]string{"--dir", w.dir}, args...)...)
 	client, err := Open("redis://" + w.server.Addr)
 	w.ok(err)
 	w.client = client
@@ -217,7 +217,9 @@ func TestSeenFile(t *testing.T) {
 		t.Errorf("rolled back while no gateway ran: %v", err)
 	}
 	w.init()
-	w.becomes(w.gateway(seen), "whole", whole)
+	s = w.gateway(seen)
+	w.becomes(s, "whole", whole)
+	w.ok(s.Close()) // it would write the file again
 
 	w.ok(os.WriteFile(seen, []byte("{"), 0o600))
 	if _, err := Watch(t.Context(), Options{Client: w.client, Seen: seen}); err == nil || !strings.Contains(err.Error(), seen) {
