@@ -167,7 +167,14 @@ func (b *book) begin(blocks []node.Block, changes []change, final mark, now time
 	}
 	b.final = mark{}
 	b.finalise(final)
-	b.at = now
+	b.upTo(now)
+}
+
+// upTo moves the time of confirmation; a block that waited to be followed does not put it back.
+func (b *book) upTo(now time.Time) {
+	if now.After(b.at) {
+		b.at = now
+	}
 }
 
 // extend continues the run after the ancestor, dropping what came after it before. It
@@ -192,7 +199,7 @@ func (b *book) extend(ancestor uint64, blocks []node.Block, changes []change, fi
 	b.changes = append(b.changes, changes...)
 	if !now.IsZero() {
 		b.finalise(final)
-		b.at = now
+		b.upTo(now)
 	}
 	b.trim()
 	return undone, reorganised

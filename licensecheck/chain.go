@@ -353,7 +353,7 @@ func read[T any](ctx context.Context, c *chain, data []byte, unpack func([]byte)
 
 // subscribe forwards new heads to out until the connection fails, says nothing for as long
 // as a head may be old, or the context ends.
-func (c *chain) subscribe(ctx context.Context, url string, out chan node.Block) error {
+func (c *chain) subscribe(ctx context.Context, url string, out chan sighting) error {
 	dialling, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	client, err := node.Dial(dialling, url)
@@ -376,7 +376,7 @@ func (c *chain) subscribe(ctx context.Context, url string, out chan node.Block) 
 		select {
 		case head := <-heads:
 			silence.Reset(c.maxHeadAge)
-			replaceWaiting(out, head)
+			replaceWaiting(out, sighting{head, c.now()})
 		case <-silence.C:
 			return fmt.Errorf("no new head in %v", c.maxHeadAge)
 		case err := <-sub.Err():

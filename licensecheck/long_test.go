@@ -323,15 +323,16 @@ func (r *longRun) fault() {
 			on := !l.ends.IsZero()
 			switch {
 			case outage && on:
-				l.ends = time.Now().Add(longSoft + 2*time.Second)
+				l.well()
+				fallthrough
 			case outage:
 				r.faults++
-				l.ill(r.rand, longSoft+time.Duration(1000+r.rand.IntN(5000))*time.Millisecond)
+				l.ill(r.rand, true, longSoft+time.Duration(1000+r.rand.IntN(5000))*time.Millisecond)
 			case on && time.Now().After(l.ends):
 				l.well()
 			case !on && r.rand.IntN(60) == 0:
 				r.faults++
-				l.ill(r.rand, time.Duration(300+r.rand.IntN(3000))*time.Millisecond)
+				l.ill(r.rand, false, time.Duration(300+r.rand.IntN(3000))*time.Millisecond)
 			}
 		}
 	}
@@ -344,7 +345,8 @@ func (r *longRun) fault() {
 	r.faultRedis()
 }
 
-func (l *longLine) ill(rand *rand.Rand, d time.Duration) {
+// ill begins a fault; if it is an outage, one that lets no answer pass.
+func (l *longLine) ill(rand *rand.Rand, outage bool, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.bad = append(l.bad, [2]time.Time{time.Now()})
@@ -362,8 +364,8 @@ func (l *longLine) ill(rand *rand.Rand, d time.Duration) {
 			w.WriteHeader(http.StatusTooManyRequests)
 		},
 	}
-	if n := rand.IntN(len(faults) + 2); n < len(faults) {
-		l.fail(faults[n])
+	if n := rand.IntN(len(faults) + 2); outage || n < len(faults) {
+		l.fail(faults[n%len(faults)])
 	} else {
 		l.meddle.Store(&behind)
 	}

@@ -114,13 +114,13 @@ func TestRetryAfter(t *testing.T) {
 // both have a registry at the same address, which grants what ours does not.
 func TestNodeOfAnotherChain(t *testing.T) {
 	t.Parallel()
-	ours, other := startAnvil(t), startAnvil(t)
+	ours, other, third := startAnvil(t), startAnvil(t), startEmbedded(t) // the third has a chain id of its own
 	theirs := newStage(t, other, nil, nil)
 	stranger := theirs.somebody()
 	theirs.grant(stranger)
 	line := startFaulty(t, ours.http)
 	s := newStage(t, ours, nil, func(o *Options) {
-		o.RPC, o.WS, o.ChainID = []string{line.URL, other.http}, "", 0
+		o.RPC, o.WS, o.ChainID = []string{line.URL, other.http, third.http}, "", 0
 		o.ReadTimeout, o.PollHeads = 300*time.Millisecond, 50*time.Millisecond
 	})
 	if s.owner.Address() != theirs.owner.Address() || s.model != theirs.model {

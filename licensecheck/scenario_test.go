@@ -197,6 +197,7 @@ var stages = []struct {
 }
 
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	for _, st := range stages {
 		t.Run(st.name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,12 @@ const (
 	reach = 8 * stride
 )
 
+// sighting is a block that was the chain's newest at this time.
+type sighting struct {
+	node.Block
+	at time.Time
+}
+
 // watcher keeps the book at the chain's newest block.
 type watcher struct {
 	chain   *chain
@@ -39,7 +45,7 @@ type watcher struct {
 func (w *watcher) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = cancel
-	heads := make(chan node.Block, 1)
+	heads := make(chan sighting, 1)
 	w.looks = make(chan chan struct{})
 	if w.url != "" {
 		w.done.Go(func() { w.listen(ctx, heads) })
@@ -54,7 +60,7 @@ func (w *watcher) close() {
 
 // run follows every head that is announced, and asks for the newest one by itself: a
 // subscription can die without a word.
-func (w *watcher) run(ctx context.Context, heads <-chan node.Block) {
+func (w *watcher) run(ctx context.Context, heads <-chan sighting) {
 	ticker := time.NewTicker(w.poll)
 	defer ticker.Stop()
 	for {
@@ -88,6 +94,7 @@ func (w *watcher) look(ctx context.Context) {
 
 // step asks for the newest block and follows it.
 func (w *watcher) step(ctx context.Context) error {
+	now := w.now() // before the answer: records are at least as old as this
 	head, err := w.chain.head(ctx)
 	if errors.Is(err, errRenewed) {
 		return errors.Join(err, w.renew(ctx))
@@ -95,7 +102,7 @@ func (w *watcher) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.follow(ctx, head)
+	return w.follow(ctx, sighting{head, now})
 }
 
 func (w *watcher) report(err error) {
@@ -114,8 +121,8 @@ func (w *watcher) report(err error) {
 
 // follow brings the book to this head: the blocks in between and what they change, or
 // a new run of coverage where they cannot be had.
-func (w *watcher) follow(ctx context.Context, head node.Block) error {
-	if err := w.chain.fresh(head); err != nil {
+func (w *watcher) follow(ctx context.Context, head sighting) error {
+	if err := w.chain.fresh(head.Block); err != nil {
 		return err
 	}
 	top, _, ok := w.book.newest()
@@ -125,17 +132,16 @@ func (w *watcher) follow(ctx context.Context, head node.Block) error {
 	if head.Hash == top.Hash {
 		return w.confirm(ctx, head)
 	}
-	if w.book.knows(markOf(head)) {
+	if w.book.knows(markOf(head.Block)) {
 		return nil // a node that lags behind: it confirms nothing
 	}
 	if head.Number > top.Number+reach {
 		return w.gap(ctx, head)
 	}
-	now := w.now()
 	for head.Number > top.Number+stride {
 		mid, err := w.chain.numbered(ctx, top.Number+stride)
 		if err == nil {
-			err = w.extend(ctx, mid, time.Time{})
+			err = w.extend(ctx, sighting{Block: mid})
 		}
 		if errors.Is(err, errGap) {
 			return w.gap(ctx, head)
@@ -145,17 +151,17 @@ func (w *watcher) follow(ctx context.Context, head node.Block) error {
 		}
 		top, _, _ = w.book.newest()
 	}
-	err := w.extend(ctx, head, now)
+	err := w.extend(ctx, head)
 	if errors.Is(err, errGap) {
 		return w.gap(ctx, head)
 	}
 	return err
 }
 
-// extend takes over the blocks up to this one, which is the newest as of now; with no
-// time, it is on the way there and confirms nothing.
-func (w *watcher) extend(ctx context.Context, to node.Block, now time.Time) error {
-	path, ancestor, err := w.chain.link(ctx, w.book, to)
+// extend takes over the blocks up to this one; with no time, it is on the way to the
+// newest and confirms nothing.
+func (w *watcher) extend(ctx context.Context, to sighting) error {
+	path, ancestor, err := w.chain.link(ctx, w.book, to.Block)
 	if err != nil {
 		return err
 	}
@@ -164,14 +170,14 @@ func (w *watcher) extend(ctx context.Context, to node.Block, now time.Time) erro
 		return err
 	}
 	var final mark
-	if !now.IsZero() {
-		block, err := w.chain.finalBelow(ctx, to)
+	if !to.at.IsZero() {
+		block, err := w.chain.finalBelow(ctx, to.Block)
 		if err != nil {
 			return err
 		}
 		final = markOf(block)
 	}
-	undone, reorganised := w.book.extend(ancestor, path, changes, final, now)
+	undone, reorganised := w.book.extend(ancestor, path, changes, final, to.at)
 	if reorganised {
 		w.stats.reorgs.Add(1)
 		w.log.Warn("the chain reorganised", "from", ancestor+1, "to", to.Number)
@@ -180,17 +186,16 @@ func (w *watcher) extend(ctx context.Context, to node.Block, now time.Time) erro
 	return nil
 }
 
-func (w *watcher) confirm(ctx context.Context, head node.Block) error {
-	now := w.now()
-	final, err := w.chain.finalBelow(ctx, head)
+func (w *watcher) confirm(ctx context.Context, head sighting) error {
+	final, err := w.chain.finalBelow(ctx, head.Block)
 	if err != nil {
 		return err
 	}
-	w.book.confirm(markOf(final), now)
+	w.book.confirm(markOf(final), head.at)
 	return nil
 }
 
-func (w *watcher) gap(ctx context.Context, head node.Block) error {
+func (w *watcher) gap(ctx context.Context, head sighting) error {
 	w.stats.gaps.Add(1)
 	return w.restart(ctx, head)
 }
@@ -208,14 +213,13 @@ func (w *watcher) renew(ctx context.Context) error {
 }
 
 // restart begins a new run of coverage.
-func (w *watcher) restart(ctx context.Context, head node.Block) error {
+func (w *watcher) restart(ctx context.Context, head sighting) error {
 	if err := w.renew(ctx); err != nil {
 		return err
 	}
-	now := w.now()
 	id, _ := w.chain.who()
 	lo := max(id.Block, head.Number-min(stride, head.Number))
-	path, err := w.chain.path(ctx, min(lo, head.Number), head)
+	path, err := w.chain.path(ctx, min(lo, head.Number), head.Block)
 	if err != nil {
 		return err
 	}
@@ -223,11 +227,11 @@ func (w *watcher) restart(ctx context.Context, head node.Block) error {
 	if err != nil {
 		return err
 	}
-	final, err := w.chain.finalBelow(ctx, head)
+	final, err := w.chain.finalBelow(ctx, head.Block)
 	if err != nil {
 		return err
 	}
-	w.book.begin(path, changes, markOf(final), now)
+	w.book.begin(path, changes, markOf(final), head.at)
 	w.tell(nil, changes)
 	return nil
 }
@@ -252,7 +256,7 @@ func (w *watcher) tell(undone []key, changes []change) {
 }
 
 // listen keeps a subscription to new heads, with pauses after failures.
-func (w *watcher) listen(ctx context.Context, heads chan node.Block) {
+func (w *watcher) listen(ctx context.Context, heads chan sighting) {
 	const first, last = time.Second, 30 * time.Second
 	for pause := first; ctx.Err() == nil; pause = min(2*pause, last) {
 		started := time.Now()
@@ -273,7 +277,7 @@ func (w *watcher) listen(ctx context.Context, heads chan node.Block) {
 
 // replaceWaiting leaves only the newest head in the channel, which holds one: following
 // it brings the others. It has one sender.
-func replaceWaiting(heads chan node.Block, head node.Block) {
+func replaceWaiting(heads chan sighting, head sighting) {
 	select {
 	case <-heads:
 	default:
