@@ -28,7 +28,7 @@ func Open(url string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, errURL
 		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, once
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, 2*wait, 2*wait, once
 		o.ContextTimeoutEnabled = true
 		return redis.NewFailoverClient(o), nil
 	}
@@ -36,13 +36,13 @@ func Open(url string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errURL
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, wait, wait, once
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, 2*wait, 2*wait, once
 	o.ContextTimeoutEnabled = true
 	return redis.NewClient(o), nil
 }
 
 const (
-	wait = time.Second // bounds each step of a command
+	wait = time.Second // bounds dialling; sending a command and its answer take twice that at most
 	// once keeps the library from sending a command again whose answer got lost: a nonce
 	// would be refused as spent, and a lease taken twice.
 	once = -1
