@@ -172,7 +172,7 @@ func TestRedisHoldsWhatIsNotForUs(t *testing.T) {
 func TestRedisSentinel(t *testing.T) {
 	t.Parallel()
 	sentinel, master, replica := servertest.RedisSentinel(t)
-	redis := &testRedis{url: "redis+sentinel://" + sentinel.Addr + "/0?master=" + servertest.SentinelMaster, kill: master.Kill}
+	redis := &testRedis{url: "redis://" + sentinel.Addr + "/0?master_name=" + servertest.SentinelMaster, kill: master.Kill}
 	s := newStage(t, startEmbedded(t), redis, nil)
 	licensed, revoked := s.somebody(), s.somebody()
 	s.grant(licensed)

@@ -44,7 +44,8 @@ type Options struct {
 	// Soft is up to what age a record decides alone. Zero: 30 s.
 	Soft time.Duration
 	// Hard is up to what age a record that allows is served while the chain cannot
-	// be reached. Zero: 5 min. At least Soft.
+	// be reached. Zero: 5 min. At least Soft. Nodes that are stuck, rather than gone,
+	// are noticed after MaxHeadAge, which comes before this.
 	Hard time.Duration
 	// MaxHeadAge is how old the newest block may be before the node counts as
 	// stuck. Zero: Soft. At most Soft, at least two block periods of the chain.

@@ -1,14 +1,15 @@
 // Package redisurl opens the Redis that a URL names: one server, a cluster, or
 // whichever server a group of Sentinels calls the master.
 //
-//	redis://[user:password@]host[:6379][/db]                               one server
-//	redis://host1:6379,host2:6379                                          a cluster
-//	redis+cluster://host[:6379]                                            a cluster, by one of its nodes
-//	redis+sentinel://host1[:26379],host2[:26379][/db]?master=name          the master of Sentinels
+//	redis://[user:password@]host[:6379][/db]                one server
+//	redis://host1:6379,host2:6379                           a cluster
+//	redis+cluster://host[:6379]                             a cluster, by one of its nodes
+//	redis://host1:26379,host2:26379[/db]?master_name=name   the master of Sentinels
 //
-// The forms with rediss instead of redis use TLS. User and password are those of the
-// servers; sentinel_username and sentinel_password in the query are those of the
-// Sentinels. Such a URL may hold passwords, so no error shows any of it. Start with [Open].
+// More Sentinels may also follow as &addr=host:port. The forms with rediss instead of redis
+// use TLS. User and password are those of the servers; sentinel_username and
+// sentinel_password in the query are those of the Sentinels. Such a URL may hold
+// passwords, so no error shows any of it. Start with [Open].
 package redisurl
 
 import (
@@ -53,12 +54,12 @@ func (quietly) Printf(ctx context.Context, format string, v ...any) {
 }
 
 var errForm = errors.New("the Redis URL cannot be read; write redis://host:6379/0, redis://host1:6379,host2:6379 for a cluster, " +
-	"or redis+sentinel://host1:26379,host2:26379/0?master=name")
+	"or redis://host1:26379,host2:26379/0?master_name=NAME for Sentinels")
 
 // parse takes the hosts apart, which url.Parse refuses to, and leaves the rest to the library.
 func parse(rawURL string) (*redis.UniversalOptions, error) {
 	scheme, rest, _ := strings.Cut(rawURL, "://")
-	scheme, kind, _ := strings.Cut(scheme, "+")
+	scheme, cluster := strings.CutSuffix(scheme, "+cluster")
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
@@ -67,7 +68,7 @@ func parse(rawURL string) (*redis.UniversalOptions, error) {
 	at := strings.LastIndex(authority, "@") + 1
 	hosts := strings.Split(authority[at:], ",")
 	u, err := url.Parse(scheme + "://" + authority[:at] + hosts[0] + tail)
-	if err != nil || scheme != "redis" && scheme != "rediss" || kind != "" && kind != "cluster" && kind != "sentinel" {
+	if err != nil || scheme != "redis" && scheme != "rediss" {
 		return nil, errForm
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -79,19 +80,29 @@ func parse(rawURL string) (*redis.UniversalOptions, error) {
 	if err != nil {
 		return nil, errForm
 	}
-	o := &redis.UniversalOptions{DB: base.DB, Username: base.Username, Password: base.Password, IsClusterMode: kind == "cluster" || kind == "" && len(hosts) > 1}
-	if o.Addrs, err = addresses(hosts, kind); err != nil {
+	o := &redis.UniversalOptions{DB: base.DB, Username: base.Username, Password: base.Password}
+	if err := sentinels(o, query); err != nil {
+		return nil, err
+	}
+	o.IsClusterMode = cluster || len(hosts) > 1 && o.MasterName == ""
+	if o.Addrs, err = addresses(append(hosts, query["addr"]...), o.MasterName != ""); err != nil {
 		return nil, err
 	}
 	if scheme == "rediss" {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12} // the name to verify is each host's own
 	}
-	return o, withSentinels(o, kind, query)
+	switch {
+	case cluster && o.MasterName != "":
+		return nil, errForm
+	case o.IsClusterMode && o.DB != 0:
+		return nil, fmt.Errorf("the Redis URL names database %d of a cluster, which has only 0; leave it out", o.DB)
+	}
+	return o, nil
 }
 
-func addresses(hosts []string, kind string) ([]string, error) {
+func addresses(hosts []string, sentinels bool) ([]string, error) {
 	port := "6379"
-	if kind == "sentinel" {
+	if sentinels {
 		port = "26379"
 	}
 	out := make([]string, len(hosts))
@@ -107,22 +118,19 @@ func addresses(hosts []string, kind string) ([]string, error) {
 	return out, nil
 }
 
-func withSentinels(o *redis.UniversalOptions, kind string, query url.Values) error {
-	if kind == "sentinel" {
-		o.MasterName = query.Get("master")
-		o.SentinelUsername, o.SentinelPassword = query.Get("sentinel_username"), query.Get("sentinel_password")
-		if o.MasterName == "" {
-			return errors.New("the Redis URL names Sentinels and no master; add ?master=name, the name in their `sentinel monitor` line")
-		}
-		for _, known := range []string{"master", "sentinel_username", "sentinel_password"} {
-			query.Del(known)
+// sentinels takes over what the query says of them. A query that says anything else is refused.
+func sentinels(o *redis.UniversalOptions, query url.Values) error {
+	for name := range query {
+		switch name {
+		case "master_name", "addr", "sentinel_username", "sentinel_password":
+		default:
+			return errors.New("the Redis URL has a query that is not understood; it may hold master_name, addr, sentinel_username and sentinel_password")
 		}
 	}
-	if len(query) > 0 {
-		return errors.New("the Redis URL has a query that is not understood; only redis+sentinel:// takes master, sentinel_username and sentinel_password")
-	}
-	if o.IsClusterMode && o.DB != 0 {
-		return fmt.Errorf("the Redis URL names database %d of a cluster, which has only 0; leave it out", o.DB)
+	o.MasterName = query.Get("master_name")
+	o.SentinelUsername, o.SentinelPassword = query.Get("sentinel_username"), query.Get("sentinel_password")
+	if len(query) > 0 && o.MasterName == "" {
+		return errors.New("the Redis URL has a query without master_name; add the name that the Sentinels' `sentinel monitor` line gives")
 	}
 	return nil
 }

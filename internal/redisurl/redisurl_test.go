@@ -15,15 +15,15 @@ import (
 
 func TestForms(t *testing.T) {
 	for url, want := range map[string]redis.UniversalOptions{
-		"redis://h":                           {Addrs: []string{"h:6379"}},
-		"redis://h:1/2":                       {Addrs: []string{"h:1"}, DB: 2},
-		"redis://u:p%40s@[::1]:1":             {Addrs: []string{"[::1]:1"}, Username: "u", Password: "p@s"},
-		"redis://:p@h1:1,h2,h3:3":             {Addrs: []string{"h1:1", "h2:6379", "h3:3"}, Password: "p", IsClusterMode: true},
-		"redis+cluster://h:1":                 {Addrs: []string{"h:1"}, IsClusterMode: true},
-		"redis+sentinel://h:1/3?master=m":     {Addrs: []string{"h:1"}, DB: 3, MasterName: "m"},
-		"redis+sentinel://u:p@h1,h2?master=m": {Addrs: []string{"h1:26379", "h2:26379"}, Username: "u", Password: "p", MasterName: "m"},
-		"redis+sentinel://h:1?master=m&sentinel_username=a&sentinel_password=b": {
-			Addrs: []string{"h:1"}, MasterName: "m", SentinelUsername: "a", SentinelPassword: "b",
+		"redis://h":                       {Addrs: []string{"h:6379"}},
+		"redis://h:1/2":                   {Addrs: []string{"h:1"}, DB: 2},
+		"redis://u:p%40s@[::1]:1":         {Addrs: []string{"[::1]:1"}, Username: "u", Password: "p@s"},
+		"redis://:p@h1:1,h2,h3:3":         {Addrs: []string{"h1:1", "h2:6379", "h3:3"}, Password: "p", IsClusterMode: true},
+		"redis+cluster://h:1":             {Addrs: []string{"h:1"}, IsClusterMode: true},
+		"redis://h:1/3?master_name=m":     {Addrs: []string{"h:1"}, DB: 3, MasterName: "m"},
+		"redis://u:p@h1,h2?master_name=m": {Addrs: []string{"h1:26379", "h2:26379"}, Username: "u", Password: "p", MasterName: "m"},
+		"redis://h1:1?master_name=m&addr=h2:2&addr=h3&sentinel_username=a&sentinel_password=b": {
+			Addrs: []string{"h1:1", "h2:2", "h3:26379"}, MasterName: "m", SentinelUsername: "a", SentinelPassword: "b",
 		},
 	} {
 		got, err := parse(url)
@@ -48,8 +48,10 @@ func TestWrongForms(t *testing.T) {
 		{"redis://:s3cret@h1,h2/x", "cannot be read"},
 		{"redis://:s3cret@h1,h2/1", "only 0"},
 		{"redis+magic://:s3cret@h", "cannot be read"},
-		{"redis+sentinel://:s3cret@h", "add ?master=name"},
-		{"redis://:s3cret@h?master=m", "only redis+sentinel://"},
+		{"redis+cluster://:s3cret@h?master_name=m", "cannot be read"},
+		{"redis://:s3cret@h?addr=h2", "without master_name"},
+		{"redis://:s3cret@h?master_name=", "without master_name"},
+		{"redis://:s3cret@h?master_name=m&addr=h:port", "cannot be read"},
 		{"redis://h?dial_timeout=s3cret", "not understood"},
 	} {
 		_, err := Open(c.url, time.Second, 0)
@@ -69,7 +71,7 @@ func TestReal(t *testing.T) {
 		"redis://" + one.Addr,
 		"redis://" + cluster[0].Addr + "," + cluster[1].Addr,
 		"redis+cluster://" + cluster[2].Addr,
-		"redis+sentinel://" + sentinel.Addr + "/1?master=" + servertest.SentinelMaster,
+		"redis://" + sentinel.Addr + "/1?master_name=" + servertest.SentinelMaster,
 	} {
 		client, err := Open(url, time.Second, 1)
 		if err != nil {
@@ -91,7 +93,7 @@ func TestReal(t *testing.T) {
 // hold of stderr when it starts, so it takes a process of its own to see.
 func TestQuiet(t *testing.T) {
 	if os.Getenv("FEALTY_TEST_QUIET") != "" {
-		client, err := Open("redis+sentinel://127.0.0.1:1,127.0.0.1:2?master=m", 50*time.Millisecond, 0)
+		client, err := Open("redis://127.0.0.1:1,127.0.0.1:2?master_name=m", 50*time.Millisecond, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
