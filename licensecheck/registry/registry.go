@@ -8,10 +8,12 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/big"
+	"net/http"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
@@ -19,6 +21,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/ethclient"
+	"github.com/ethereum/go-ethereum/rpc"
 
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/contract"
@@ -35,6 +38,8 @@ type Options struct {
 	Progress func(string)
 	// Wait bounds the wait for each transaction's block. Zero: as long as the context lasts.
 	Wait time.Duration
+	// Answer bounds each question to the node. Zero: 30 s.
+	Answer time.Duration
 	// DryRun sends nothing: whatever writes comes back with a [*Preview] as its error.
 	DryRun bool
 }
@@ -55,7 +60,7 @@ func Deploy(ctx context.Context, o Options, drawDelay uint64) (*Registry, Receip
 	if drawDelay == 0 {
 		return nil, Receipt{}, errors.New("registry: the draw delay is 0 blocks; it must be at least 1, and 128 on Ethereum")
 	}
-	client, err := node.Dial(ctx, o.RPC)
+	client, err := dial(ctx, o)
 	if err != nil {
 		return nil, Receipt{}, fmt.Errorf("registry: %w", err)
 	}
@@ -84,7 +89,7 @@ func deploy(ctx context.Context, client *ethclient.Client, o Options, drawDelay 
 
 // Open connects to a registry, making sure that it is one.
 func Open(ctx context.Context, o Options) (*Registry, error) {
-	client, err := node.Dial(ctx, o.RPC)
+	client, err := dial(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
@@ -94,6 +99,15 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		return nil, fmt.Errorf("registry: %w", err)
 	}
 	return &Registry{options: o, client: client, identity: identity}, nil
+}
+
+// dial bounds the wait for a connection and, over HTTP, for each answer. Over WebSocket the
+// client's own pings find out within a minute that nobody is there any more.
+func dial(ctx context.Context, o Options) (*ethclient.Client, error) {
+	wait := cmp.Or(o.Answer, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return node.Dial(ctx, o.RPC, rpc.WithHTTPClient(&http.Client{Timeout: wait}))
 }
 
 // Close frees the connection.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -361,6 +362,32 @@ func TestDryRun(t *testing.T) {
 	}
 	if l := s.standing(t, s.buyer); l.Seq != 0 {
 		t.Errorf("a dry run wrote %+v", l)
+	}
+}
+
+// A node that takes connections and says nothing is given up.
+func TestSilentNode(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	for _, scheme := range []string{"http://", "ws://"} {
+		o := registry.Options{RPC: scheme + l.Addr().String(), Registry: [20]byte{1}, Answer: 100 * time.Millisecond}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := registry.Open(t.Context(), o)
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Errorf("%s: opened", scheme)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: still waiting", scheme)
+		}
 	}
 }
 
