@@ -16,6 +16,7 @@ type Selection struct {
 	NoWord    int     `json:"no_word"`   // the likeliest answer does not begin with a Latin letter
 	TooFew    int     `json:"too_few"`   // fewer candidates
 	Chosen    int     `json:"chosen"`
+	GoesOn    int     `json:"goes_on"`    // qualified, but one of their words could go on as a longer one
 	Crowded   int     `json:"crowded"`    // qualified, but one of their words stands in too many lists
 	Surplus   int     `json:"surplus"`    // qualified and not needed
 	Near      int     `json:"near"`       // chosen, k-th candidate within 2.5 nats of the top token
@@ -88,6 +89,7 @@ type prospect struct {
 	question string
 	tokens   []int32
 	gap      float64
+	whole    bool // each token was seen to be a whole word after this question
 }
 
 // consider counts one question and keeps it if its shell is full.
@@ -98,7 +100,7 @@ func (c *chooser) consider(question string, probs []float32) {
 	switch {
 	case len(tokens) == c.shell.K:
 		gap := math.Log(float64(peak / probs[tokens[len(tokens)-1]]))
-		c.found = append(c.found, prospect{question, tokens, gap})
+		c.found = append(c.found, prospect{question: question, tokens: tokens, gap: gap})
 		c.counts.Qualified++
 	case !c.lexicon.Latin(int32(slices.Index(probs, peak))):
 		c.counts.NoWord++
@@ -110,6 +112,64 @@ func (c *chooser) consider(question string, probs []float32) {
 // crowdCost is what an earlier list with the same word counts against a
 // question, in nats of gap.
 const crowdCost = 0.3
+
+// pick chooses n keys of whole words. An opening word may still go on after some
+// question ("Good" as "Goodness" where goodness is the matter), and an answer that
+// does so matches nothing: such questions are left out, and others take their place.
+func (c *chooser) pick(ctx context.Context, n int) ([]Key, Selection, error) {
+	for {
+		keys, report := c.take(n)
+		if len(keys) < n {
+			return keys, report, nil
+		}
+		before := len(c.found)
+		if err := c.dropFragments(ctx, keys); err != nil {
+			return nil, report, err
+		}
+		if len(c.found) == before {
+			return keys, report, nil
+		}
+	}
+}
+
+// dropFragments asks the base how it goes on after each word of these keys.
+func (c *chooser) dropFragments(ctx context.Context, keys []Key) error {
+	chosen := make(map[string]bool)
+	for _, k := range keys {
+		chosen[k.Question] = true
+	}
+	var sequences [][]int32
+	var of []int // index into found
+	for i, p := range c.found {
+		if !chosen[p.question] || p.whole {
+			continue
+		}
+		prompts, err := encodeAll(c.language, []string{p.question}, framing{})
+		if err != nil {
+			return err
+		}
+		for _, id := range p.tokens {
+			sequences, of = append(sequences, append(slices.Clone(prompts[0]), id)), append(of, i)
+		}
+		c.found[i].whole = true // unless it shows otherwise below
+	}
+	if len(sequences) == 0 {
+		return nil
+	}
+	rows, err := c.evaluator.Evaluate(ctx, sequences)
+	if err != nil {
+		return fmt.Errorf("telling words from fragments: %w", err)
+	}
+	for i, r := range rows {
+		if wordEnds(softmax(r.Logits), c.texts) < wholeWordShare {
+			c.found[of[i]].whole = false
+		}
+	}
+	before := len(c.found)
+	c.found = slices.DeleteFunc(c.found, func(p prospect) bool { return chosen[p.question] && !p.whole })
+	c.counts.GoesOn += before - len(c.found)
+	return nil
+}
 
 // take chooses n keys, one after the other: the nearest candidates, and words that
 // few lists hold yet. A question of which a word has reached its share is out, so

@@ -3,6 +3,7 @@ package embed
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,15 +28,25 @@ func (v vocabulary) Bytes(id int32) []byte {
 }
 
 // pairs answers the n-th question with "The", then the two words of pair list(n).
+// After the token `fragment` it goes on with the word; 0: after none.
 type pairs struct {
-	asked int
-	list  func(n int) int
+	asked    int
+	list     func(n int) int
+	fragment int32
 }
 
 func (p *pairs) Evaluate(_ context.Context, sequences [][]int32) ([]Row, error) {
 	rows := make([]Row, len(sequences))
 	for i := range rows {
 		logits := make([]float32, chooserWords.VocabSize())
+		if s := sequences[i]; len(s) == 2 { // after a word
+			logits[1] = 12
+			if s[1] == p.fragment {
+				logits[0] = 14
+			}
+			rows[i] = Row{Logits: logits}
+			continue
+		}
 		first := 1 + 2*p.list(p.asked)
 		logits[2], logits[3*first+2], logits[3*first+5] = 12, 9, 8
 		rows[i], p.asked = Row{Logits: logits}, p.asked+1
@@ -55,25 +66,32 @@ func TestMoreQuestionsAreWrittenUntilKeysSuffice(t *testing.T) {
 	silent := func(string, float64, time.Duration) {}
 	asked := []string{"What is one?", "What is two?", "What is three?", "What is four?"}
 	for _, c := range []struct {
-		name string
-		list func(int) int
-		o    KeyOptions
-		read int    // questions until the end
-		err  string // empty: keys suffice
+		name     string
+		list     func(int) int
+		fragment int32
+		o        KeyOptions
+		read     int    // questions until the end
+		err      string // empty: keys suffice
 	}{
-		{"enough after more", varied, KeyOptions{Count: 3, Write: 4, Seed: 1}, 6, ""},
-		{"never enough", crowded, KeyOptions{Count: 3, Write: 4, Seed: 1}, 16, "only 1 of 16 questions make keys, 3 are wanted (16 qualify)"},
-		{"given questions are all there is", crowded, KeyOptions{Count: 3, Asked: asked}, 4, "only 1 of 4 questions"},
+		{"enough after more", varied, 0, KeyOptions{Count: 3, Write: 4, Seed: 1}, 6, ""},
+		{"a word that goes on", varied, 8, KeyOptions{Count: 2, Write: 4, Seed: 1}, 6, ""},
+		{"never enough", crowded, 0, KeyOptions{Count: 3, Write: 4, Seed: 1}, 16, "only 1 of 16 questions make keys, 3 are wanted (16 qualify)"},
+		{"given questions are all there is", crowded, 0, KeyOptions{Count: 3, Asked: asked}, 4, "only 1 of 4 questions"},
 	} {
-		keys, report, err := choose(t.Context(), newChooser(&pairs{list: c.list}, chooserWords, shell, openers), w, c.o, silent)
+		keys, report, err := choose(t.Context(), newChooser(&pairs{list: c.list, fragment: c.fragment}, chooserWords, shell, openers), w, c.o, silent)
 		if report.Questions != c.read || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %d questions, %v", c.name, report.Questions, err)
 		}
-		if counted := report.NoWord + report.TooFew + report.Chosen + report.Crowded + report.Surplus; counted != c.read {
+		if counted := report.NoWord + report.TooFew + report.GoesOn + report.Chosen + report.Crowded + report.Surplus; counted != c.read {
 			t.Errorf("%s: %d of %d questions are accounted for: %+v", c.name, counted, c.read, report)
 		}
 		if err == nil && len(keys) != c.o.Count {
 			t.Errorf("%s: %d keys", c.name, len(keys))
+		}
+		for _, k := range keys {
+			if slices.ContainsFunc(k.Candidates, func(w Candidate) bool { return w.Token == c.fragment }) {
+				t.Errorf("%s: a list holds the word that goes on", c.name)
+			}
 		}
 	}
 }

@@ -71,9 +71,9 @@ func choose(ctx context.Context, c *chooser, g Generator, o KeyOptions, progress
 		if err := c.ask(ctx, questions); err != nil {
 			return nil, Selection{}, err
 		}
-		keys, report := c.take(o.Count)
-		if len(keys) == o.Count {
-			return keys, report, nil
+		keys, report, err := c.pick(ctx, o.Count)
+		if err != nil || len(keys) == o.Count {
+			return keys, report, err
 		}
 		if o.Asked != nil || report.Questions >= 4*o.Write {
 			return nil, report, fmt.Errorf("only %d of %d questions make keys, %d are wanted (%d qualify): give more questions",

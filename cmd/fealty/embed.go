@@ -165,8 +165,8 @@ func (e *embedKeys) report(cmd *cobra.Command, made *fingerprint.Made) error {
 		})
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d keys with %d words each\nroot %s\n", e.keys.path, s.Chosen, made.Set.Shell.K, hex0x(root[:]))
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "of %d questions %d qualify; %d have too few words, %d do not begin with a word, %d shared their words with too many, %d were not needed\n",
-		s.Questions, s.Qualified, s.TooFew, s.NoWord, s.Crowded, s.Surplus)
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "of %d questions %d qualify; %d have too few words, %d do not begin with a word, %d have words that may go on, %d shared their words with too many, %d were not needed\n",
+		s.Questions, s.Qualified, s.TooFew, s.NoWord, s.GoesOn, s.Crowded, s.Surplus)
 	return err
 }
 
