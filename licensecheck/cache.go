@@ -2,6 +2,8 @@ package licensecheck
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,13 +23,15 @@ import (
 
 // cacheFormat is part of every key: gateways of different versions share a Redis and
 // leave each other's records alone.
-const cacheFormat = 2
+const cacheFormat = 3
 
 // cache keeps records in Redis, for gateways that start and for each other. It speeds
 // reads up and decides nothing: whatever is wrong with it is a miss, and what it holds
-// counts only where the run of coverage vouches for it (book.adopt).
+// counts only where the run of coverage vouches for it (book.adopt). Each record is
+// authenticated, under the name that it is kept at.
 type cache struct {
 	client   redis.UniversalClient
+	secret   []byte        // Options.CacheKey
 	finality string        // Options.Finality without blanks
 	keep     time.Duration // each record
 	now      func() time.Time
@@ -52,7 +56,7 @@ func openCache(url string, o Options, id node.Identity, stats *counters) (*cache
 	if err != nil {
 		return nil, fmt.Errorf("licensecheck: the URL of the cache: %w", err)
 	}
-	c := &cache{client: client, finality: strings.ReplaceAll(o.Finality, " ", "-"), keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
+	c := &cache{client: client, secret: o.CacheKey, finality: strings.ReplaceAll(o.Finality, " ", "-"), keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
 	c.rename(id)
 	c.done.Go(c.write)
 	return c, nil
@@ -69,7 +73,8 @@ func (c *cache) name(k key) string {
 	return *c.prefix.Load() + hex.EncodeToString(k.model[:]) + ":" + hex.EncodeToString(k.subject[:])
 }
 
-// stored is a record in Redis: after a head of fixed width, by which writes are ordered.
+// stored is a record in Redis: after a head of fixed width, by which writes are ordered,
+// and an HMAC-SHA256 over name, head and record.
 type stored struct {
 	Final, Latest         policy.License
 	Plan                  policy.Plan
@@ -77,21 +82,37 @@ type stored struct {
 	FinalHash, LatestHash [32]byte
 }
 
-const headLen = 32 // hex digits of block number and seq
+const (
+	headLen = 32 // hex digits of block number and seq
+	macLen  = 2 * sha256.Size
+)
 
-func encode(r record) string {
+func (c *cache) encode(name string, r record) string {
 	body, _ := json.Marshal(stored{ // of numbers only: it cannot fail
 		r.grant.Final, r.grant.Latest, r.grant.Plan, r.final.number, r.latest.number, r.final.hash, r.latest.hash,
 	})
-	return fmt.Sprintf("%016x%016x", r.latest.number, r.grant.Latest.Seq) + string(body)
+	head := fmt.Sprintf("%016x%016x", r.latest.number, r.grant.Latest.Seq)
+	return head + c.mac(name, head, string(body)) + string(body)
 }
 
-func decode(text string) (record, error) {
-	if len(text) < headLen {
+// mac is what a record must carry. No part can be taken for another: a head has a
+// fixed width, and a name no line break.
+func (c *cache) mac(name, head, body string) string {
+	h := hmac.New(sha256.New, c.secret)
+	h.Write([]byte(name + "\n" + head + body))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (c *cache) decode(name, text string) (record, error) {
+	if len(text) < headLen+macLen {
 		return record{}, errors.New("a record too short to be one")
 	}
+	head, mac, body := text[:headLen], text[headLen:headLen+macLen], text[headLen+macLen:]
+	if !hmac.Equal([]byte(mac), []byte(c.mac(name, head, body))) {
+		return record{}, errors.New("a record that no gateway of this deployment wrote")
+	}
 	var s stored
-	d := json.NewDecoder(strings.NewReader(text[headLen:]))
+	d := json.NewDecoder(strings.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
 		return record{}, err
@@ -113,7 +134,8 @@ func (c *cache) get(ctx context.Context, k key) (record, bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*cacheWait)
 	defer cancel()
-	text, err := c.client.Get(ctx, c.name(k)).Result()
+	name := c.name(k)
+	text, err := c.client.Get(ctx, name).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		c.failed(ctx, err)
 		return record{}, false
@@ -122,7 +144,7 @@ func (c *cache) get(ctx context.Context, k key) (record, bool) {
 	if err != nil {
 		return record{}, false
 	}
-	r, err := decode(text)
+	r, err := c.decode(name, text)
 	if err != nil {
 		c.stats.cacheBad.Add(1)
 		return record{}, false
@@ -175,7 +197,8 @@ func (c *cache) store(w write) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*cacheWait)
 	defer cancel()
-	if err := newer.Run(ctx, c.client, []string{c.name(w.key)}, encode(w.record), c.keep.Milliseconds(), headLen, onlyIfThere(w.record)).Err(); err != nil {
+	name := c.name(w.key)
+	if err := newer.Run(ctx, c.client, []string{name}, c.encode(name, w.record), c.keep.Milliseconds(), headLen, onlyIfThere(w.record)).Err(); err != nil {
 		c.failed(ctx, err)
 	}
 }

@@ -167,21 +167,31 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 func TestBadCacheRecordsAreMisses(t *testing.T) {
 	t.Parallel()
 	redis := startMiniredis(t)
-	s := newStage(t, startEmbedded(t), redis, nil)
+	s := newStage(t, startEmbedded(t), redis, func(o *Options) { o.CacheKey = []byte("of this deployment") })
 	who := s.somebody()
 	client := redis.client(t)
 	yes := policy.License{Status: policy.Active, NotAfter: time.Now().Add(time.Hour).Unix(), Scope: policy.ScopeChat, Seq: 9}
-	head, _ := s.checker.Head()
-	forged := record{grant: policy.Grant{Final: yes, Latest: yes}, final: mark{head, [32]byte{1}}, latest: mark{head, [32]byte{1}}}
-	for name, text := range map[string]string{
-		"empty": "", "short": "123", "garbage": strings.Repeat("x", 500), "cut": encode(forged)[:100],
-		"unknown field":                  encode(forged)[:headLen] + `{"Allow":true}`,
-		"no blocks":                      encode(record{grant: forged.grant}),
-		"block that the chain never had": encode(forged),
+	top, _, ok := s.checker.book.newest()
+	if !ok {
+		t.Fatal("no block is covered")
+	}
+	here := mark{top.Number, top.Hash}
+	forged := record{grant: policy.Grant{Final: yes, Latest: yes}, final: here, latest: here}
+	orphan := forged
+	orphan.latest.hash, orphan.final.hash = [32]byte{1}, [32]byte{1}
+	ours, stranger := s.checker.cache, &cache{}
+	name, other := ours.name(key{s.model, who}), ours.name(key{s.model, s.somebody()})
+	for what, text := range map[string]string{
+		"empty": "", "short": "123", "garbage": strings.Repeat("x", 500), "cut": ours.encode(name, forged)[:100],
+		"no blocks":                      ours.encode(name, record{grant: forged.grant}),
+		"block that the chain never had": ours.encode(name, orphan),
+		"without our secret":             stranger.encode(name, forged),
+		"of another wallet":              ours.encode(other, forged),
+		"newer than it was":              strings.Repeat("f", headLen) + ours.encode(name, forged)[headLen:],
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(what, func(t *testing.T) {
 			s.t = t
-			if err := client.Set(t.Context(), s.checker.cache.name(key{s.model, who}), text, time.Minute).Err(); err != nil {
+			if err := client.Set(t.Context(), name, text, time.Minute).Err(); err != nil {
 				t.Fatal(err)
 			}
 			s.checker.book.forgetRecord(key{s.model, who})

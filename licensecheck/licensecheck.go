@@ -37,6 +37,9 @@ type Options struct {
 	// Cache is the URL of a Redis that may vanish at any time: one server, a cluster or
 	// Sentinels, as package internal/redisurl writes them. Empty: memory only.
 	Cache string
+	// CacheKey authenticates what stands in the cache: a secret of the gateways that
+	// share it. Empty: whoever can write to that Redis can grant licenses.
+	CacheKey []byte
 
 	// Finality is from when on a grant counts: latest, safe, finalized, or "N
 	// blocks" below the newest. A revocation always counts at once. Empty: finalized.

@@ -259,7 +259,11 @@ func checkerOptions(cfg gateway.Config, l gateway.LicenseConfig) (o licensecheck
 	if o.WS, err = optional(chain.WS); err != nil {
 		return o, err
 	}
-	o.Cache, err = optional(cfg.Redis.Cache)
+	if o.Cache, err = optional(cfg.Redis.Cache); err != nil {
+		return o, err
+	}
+	secret, err := cfg.Secret.Resolve()
+	o.CacheKey = derive(secret, "license cache")
 	return o, err
 }
 
