@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/ethclient"
 	"github.com/ethereum/go-ethereum/rpc"
 
+	"github.com/fealty/fealty/internal/redact"
 	"github.com/fealty/fealty/licensecheck/internal/node"
 )
 
@@ -36,6 +37,7 @@ type pool struct {
 
 type member struct {
 	client *ethclient.Client
+	url    string                    // for its secrets to be kept out of errors
 	vetted atomic.Bool               // knows the registry, and has not failed since it said so
 	rests  atomic.Pointer[time.Time] // asked to be left alone until then
 }
@@ -48,7 +50,7 @@ var errResting = errors.New("it asked to be left alone for a while")
 func dialPool(ctx context.Context, o Options) (*pool, error) {
 	p := &pool{registry: o.Registry, timeout: o.ReadTimeout, now: o.Now, log: o.Log, chainID: o.ChainID}
 	for i, url := range o.RPC {
-		m := &member{}
+		m := &member{url: url}
 		waits := &patience{member: m, most: min(maxRest, o.Soft/4), now: o.Now}
 		client, err := node.Dial(ctx, url, rpc.WithHTTPClient(&http.Client{Transport: waits}))
 		if err != nil {
@@ -81,9 +83,9 @@ func (p *pool) ask(ctx context.Context, question func(context.Context, *ethclien
 			return nil
 		}
 		if ctx.Err() != nil {
-			return err
+			return redact.Error(err, p.members[at].url)
 		}
-		failures = append(failures, fmt.Errorf("node %d: %w", at+1, err))
+		failures = append(failures, fmt.Errorf("node %d: %w", at+1, redact.Error(err, p.members[at].url)))
 	}
 	return errors.Join(failures...)
 }
@@ -146,7 +148,7 @@ func (p *pool) identify(ctx context.Context) (id node.Identity, changed bool, er
 		id, err := p.identifyOne(ctx, m, chainID)
 		switch {
 		case err != nil:
-			failures = append(failures, fmt.Errorf("node %d: %w", i+1, err))
+			failures = append(failures, fmt.Errorf("node %d: %w", i+1, redact.Error(err, m.url)))
 			continue
 		case found != node.Identity{} && id != found:
 			failures = append(failures, fmt.Errorf("node %d: %w", i+1, errRenewed))

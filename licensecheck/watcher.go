@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fealty/fealty/internal/redact"
 	"github.com/fealty/fealty/licensecheck/internal/node"
 )
 
@@ -264,7 +265,7 @@ func (w *watcher) listen(ctx context.Context, heads chan sighting) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.log.Warn("no subscription to new heads; they are polled until it is back", "every", w.poll, "err", err)
+		w.log.Warn("no subscription to new heads; they are polled until it is back", "every", w.poll, "err", redact.Error(err, w.url))
 		if time.Since(started) > last {
 			pause = first
 		}

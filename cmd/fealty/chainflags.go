@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/internal/redact"
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/registry"
 )
@@ -103,58 +103,8 @@ func (f *chainFlags) open(ctx context.Context, key *wallet.Key, progress func(st
 	return r, f.redact(err)
 }
 
-// redact keeps the secrets of the RPC URL out of an error: nodes and proxies quote them.
-func (f *chainFlags) redact(err error) error {
-	if err == nil || f.url == "" {
-		return err
-	}
-	text := err.Error()
-	for _, secret := range urlSecrets(f.url) {
-		text = strings.ReplaceAll(text, secret, "[secret of --rpc]")
-	}
-	if text == err.Error() {
-		return err
-	}
-	return redacted{text, err}
-}
-
-// redacted is an error in words that hold no secret. It is still the error that it was.
-type redacted struct {
-	text string
-	is   error
-}
-
-func (r redacted) Error() string        { return r.text }
-func (r redacted) Is(target error) bool { return errors.Is(r.is, target) }
-func (r redacted) As(target any) bool   { return errors.As(r.is, target) }
-
-// keyLength is from how many characters on a part of a URL may be a key.
-const keyLength = 8
-
-// urlSecrets are the parts of a URL that may be secret: the user, the path and the query.
-func urlSecrets(text string) []string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return []string{text}
-	}
-	secrets := []string{text}
-	if u.User != nil {
-		secrets = append(secrets, u.User.String())
-		if password, ok := u.User.Password(); ok && password != "" {
-			secrets = append(secrets, password)
-		}
-	}
-	parts := strings.Split(u.Path, "/")
-	for _, values := range u.Query() {
-		parts = append(parts, values...)
-	}
-	for _, part := range parts {
-		if len(part) >= keyLength {
-			secrets = append(secrets, part)
-		}
-	}
-	return secrets
-}
+// redact keeps the secrets of the RPC URL out of an error.
+func (f *chainFlags) redact(err error) error { return redact.Error(err, f.url) }
 
 func (f *chainFlags) modelID() ([32]byte, error) { return parse32("--model", f.model) }
 

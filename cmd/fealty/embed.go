@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -341,7 +342,10 @@ func peakMemory() int64 {
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
 		return 0
 	}
-	return usage.Maxrss >> 10 // KiB on Linux
+	if runtime.GOOS == "darwin" {
+		return usage.Maxrss >> 20 // bytes there
+	}
+	return usage.Maxrss >> 10 // KiB
 }
 
 func newEmbedVerify() *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/identity/state"
 	ledger "github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/internal/redact"
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck"
 	"github.com/fealty/fealty/licensecheck/registry"
@@ -94,11 +95,7 @@ func (c *showCommand) run(cmd *cobra.Command) error {
 
 // redact keeps the secrets of all URLs out of an error.
 func (c *showCommand) redact(err error, q question) error {
-	for _, url := range slices.Concat(q.options.RPC, []string{q.options.Cache, q.state}) {
-		secret := chainFlags{url: url}
-		err = secret.redact(err)
-	}
-	return err
+	return redact.Error(err, append(slices.Clone(q.options.RPC), q.options.Cache, q.state)...)
 }
 
 func (c *showCommand) question() (q question, err error) {

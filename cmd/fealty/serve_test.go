@@ -213,6 +213,7 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %v: %s", within, what)
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -13,49 +13,29 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/fealty/fealty/internal/redisurl"
 )
 
-// Open connects to a redis:// or rediss:// URL. With ?master_name=NAME its host, and
-// each &addr=HOST:PORT, is a Sentinel. It connects on first use. A cluster is
-// refused: its parts can be lost one by one, and only one of them holds the mark.
+// Open connects to the Redis that a URL names, as package redisurl reads it, on first
+// use. A cluster is refused: its parts can be lost one by one, and only one of them
+// holds the mark. No command is sent again whose answer got lost: a nonce would be
+// refused as spent, and a lease taken twice.
 func Open(url string) (redis.UniversalClient, error) {
-	redis.SetLogger(silent{})
-	if strings.Contains(url, ",") {
-		return nil, errors.New("state: a Redis cluster cannot hold the state; name one server, or its Sentinels with ?master_name=NAME&addr=HOST:PORT")
-	}
-	if strings.Contains(url, "master_name=") {
-		o, err := redis.ParseFailoverURL(url)
-		if err != nil {
-			return nil, errURL
-		}
-		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, 2*wait, 2*wait, once
-		o.ContextTimeoutEnabled = true
-		return redis.NewFailoverClient(o), nil
-	}
-	o, err := redis.ParseURL(url)
+	client, err := redisurl.Open(url, 2*wait, 0)
 	if err != nil {
-		return nil, errURL
+		return nil, fmt.Errorf("state: %w", err)
 	}
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.MaxRetries = wait, 2*wait, 2*wait, once
-	o.ContextTimeoutEnabled = true
-	return redis.NewClient(o), nil
+	if _, cluster := client.(*redis.ClusterClient); cluster {
+		return nil, errors.Join(errCluster, client.Close())
+	}
+	return client, nil
 }
 
-const (
-	wait = time.Second // bounds dialling; sending a command and its answer take twice that at most
-	// once keeps the library from sending a command again whose answer got lost: a nonce
-	// would be refused as spent, and a lease taken twice.
-	once = -1
-)
+var errCluster = errors.New("state: a Redis cluster cannot hold the state; name one server, or its Sentinels with ?master_name=NAME&addr=HOST:PORT")
 
-// errURL does not quote the URL, which may hold a password.
-var errURL = errors.New("state: the URL of the state store cannot be read; write redis://host:6379/0")
-
-// silent drops the library's own log lines: every error is returned, and logged by
-// whoever it stops.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
+// wait bounds a step of the guard's own; a command takes twice that at most.
+const wait = time.Second
 
 // inspect refuses a store that drops data when it is full, and warns of one that
 // forgets it at a restart. It asks INFO, which hosted servers allow where they deny
