@@ -107,7 +107,7 @@ func unseal(sealed []byte, with []age.Identity) (*Set, error) {
 	case errors.As(err, &noMatch):
 		return nil, ErrWrongKey
 	case err != nil:
-		return nil, fmt.Errorf("%w (%v)", ErrDamaged, err)
+		return nil, fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, largestKeyFile+1))
 	if err != nil || len(plain) > largestKeyFile {
@@ -132,7 +132,7 @@ func parseSet(plain []byte) (*Set, error) {
 		return nil, ErrDamaged
 	}
 	if err := file.validate(); err != nil {
-		return nil, fmt.Errorf("%w (%v)", ErrDamaged, err)
+		return nil, fmt.Errorf("%w (%w)", ErrDamaged, err)
 	}
 	return file.Set, nil
 }

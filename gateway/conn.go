@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -103,8 +104,8 @@ func (c *conn) unwatch() {
 }
 
 func timedOut(err error) bool {
-	e, ok := err.(net.Error)
-	return ok && e.Timeout()
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }
 
 // connOf is the client's connection below TLS, or nil where tests bring their own.

@@ -65,7 +65,7 @@ func readCache(ctx context.Context, o Options, id node.Identity, k key) (Reading
 	case found:
 		return readingOf(r), err
 	case stats.cacheErrors.Load() > 0:
-		return Reading{Err: errors.New("Redis does not answer; gateways go on without it")}, err
+		return Reading{Err: errors.New("the Redis does not answer; gateways go on without it")}, err
 	case stats.cacheBad.Load() > 0:
 		return Reading{Err: errors.New("the record cannot be read, or was not written with this deployment's secret (give the --config of a gateway); gateways count such a record as none")}, err
 	}

@@ -193,7 +193,7 @@ func (b *benchAuth) spawnRedis(ctx context.Context, path string) error {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
-	server := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--dir", b.dir, "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction")
+	server := exec.CommandContext(context.WithoutCancel(ctx), path, "--port", port, "--bind", "127.0.0.1", "--dir", b.dir, "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction")
 	if err := server.Start(); err != nil {
 		return err
 	}
@@ -437,7 +437,7 @@ func (b *benchAuth) idleRate(ctx context.Context, n int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer closer()
+	defer func() { _ = closer() }()
 	c, err := b.open(ctx, func(o *licensecheck.Options) { o.RPC, o.Cache = []string{node}, "" })
 	if err != nil {
 		return 0, err

@@ -128,24 +128,24 @@ func parse32(flag, text string) (out [32]byte, err error) {
 
 // parseSubject reads who holds a license: a wallet's address, host:DOMAIN, or
 // oidc:ISSUER|SUB for someone whom another issuer of tokens names.
-func parseSubject(flag, text string) ([32]byte, error) {
+func parseSubject(text string) ([32]byte, error) {
 	if domain, ok := strings.CutPrefix(text, "host:"); ok {
 		subject, err := wallet.HostSubject(domain)
 		if err != nil {
-			return subject, usagef("%s: %v", flag, err)
+			return subject, usagef("--subject: %v", err)
 		}
 		return subject, nil
 	}
 	if someone, ok := strings.CutPrefix(text, "oidc:"); ok {
 		issuer, sub, _ := strings.Cut(someone, "|")
 		if issuer == "" || sub == "" {
-			return [32]byte{}, usagef("%s: write oidc:ISSUER|SUB, with the iss and sub of their tokens", flag)
+			return [32]byte{}, usagef("--subject: write oidc:ISSUER|SUB, with the iss and sub of their tokens")
 		}
 		return wallet.OIDCSubject(issuer, sub), nil
 	}
 	address, err := wallet.ParseAddress(text)
 	if err != nil {
-		return [32]byte{}, usagef("%s: %v; name a wallet's address, host:DOMAIN or oidc:ISSUER|SUB", flag, err)
+		return [32]byte{}, usagef("--subject: %v; name a wallet's address, host:DOMAIN or oidc:ISSUER|SUB", err)
 	}
 	return wallet.Subject(address), nil
 }

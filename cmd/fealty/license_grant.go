@@ -39,7 +39,7 @@ func (g *grantFlags) add(cmd *cobra.Command) {
 
 // parse checks the flags before anything is asked of a node.
 func (g *grantFlags) parse() (err error) {
-	if g.subject, err = parseSubject("--subject", g.who); err != nil {
+	if g.subject, err = parseSubject(g.who); err != nil {
 		return err
 	}
 	end, err := until("--duration", g.duration)
@@ -260,7 +260,7 @@ func newStanding(verb, short string, write func(*registry.Registry, context.Cont
 		Use: verb, Short: short, Args: noArgs,
 		Example: "  fealty license " + verb + " --subject 0x..." + walletExample,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			id, err := parseSubject("--subject", subject)
+			id, err := parseSubject(subject)
 			if err != nil {
 				return err
 			}

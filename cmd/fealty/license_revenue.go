@@ -150,9 +150,9 @@ func (c *revenueCommand) print(cmd *cobra.Command, in income) error {
 	out := cmd.OutOrStdout()
 	if c.asCSV {
 		w := csv.NewWriter(out)
-		w.Write([]string{"plan", "token", "purchases", "total", "from_block", "to_block"})
+		_ = w.Write([]string{"plan", "token", "purchases", "total", "from_block", "to_block"})
 		for _, row := range in.Rows {
-			w.Write([]string{
+			_ = w.Write([]string{ // Error tells below
 				strconv.FormatUint(uint64(row.Plan), 10), row.Token, strconv.FormatUint(row.Purchases, 10), row.Total,
 				strconv.FormatUint(in.FromBlock, 10), strconv.FormatUint(in.ToBlock, 10),
 			})

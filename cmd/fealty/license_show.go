@@ -99,7 +99,7 @@ func (c *showCommand) redact(err error, q question) error {
 }
 
 func (c *showCommand) question() (q question, err error) {
-	if q.subject, err = parseSubject("--subject", c.subject); err != nil {
+	if q.subject, err = parseSubject(c.subject); err != nil {
 		return q, err
 	}
 	if q.want, err = parseScope(c.scope); err != nil {

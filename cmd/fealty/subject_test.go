@@ -16,12 +16,12 @@ func TestParseSubject(t *testing.T) {
 		"host:A.example":                  host,
 		"oidc:https://login.test|auth0|7": wallet.OIDCSubject("https://login.test", "auth0|7"),
 	} {
-		if got, err := parseSubject("--subject", text); err != nil || got != want {
+		if got, err := parseSubject(text); err != nil || got != want {
 			t.Errorf("%s: %x, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "0x1", "oidc:", "oidc:https://login.test", "oidc:|x", "oidc:x|", "host:a b", "mailto:x"} {
-		if got, err := parseSubject("--subject", text); err == nil {
+		if got, err := parseSubject(text); err == nil {
 			t.Errorf("%q was read as %x", text, got)
 		}
 	}

@@ -77,7 +77,6 @@ type charge struct {
 
 type entry struct {
 	counter *counter
-	name    string // in the store, behind the prefix; made when it is needed
 	need    int64
 	limit   uint64
 }

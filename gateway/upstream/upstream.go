@@ -80,7 +80,7 @@ func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer,
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &answer{cancel: cancel, ctx: ctx, silent: b.o.Silent, call: c}
 	a.watchdog = time.AfterFunc(b.o.Silent, func() { cancel(errSilent) })
-	resp, err := b.send(ctx, c)
+	resp, err := b.send(ctx, c) //nolint:bodyclose // the answer closes it
 	if err != nil {
 		a.Close()
 		return nil, a.failure(err)

@@ -157,12 +157,13 @@ func (c *Chain) ID() uint64 { return c.id }
 func (c *Chain) Blocks(each func(number uint64)) (stop func()) {
 	heads := make(chan core.ChainHeadEvent, 16)
 	subscription := c.chain.SubscribeChainHeadEvent(heads)
+	ended := subscription.Err() // closed by Unsubscribe
 	go func() {
 		for {
 			select {
 			case head := <-heads:
 				each(head.Header.Number.Uint64())
-			case <-subscription.Err():
+			case <-ended:
 				return
 			}
 		}

@@ -323,7 +323,7 @@ func TestChooserErrorsStayTheirs(t *testing.T) {
 		"panicked: boom":    func([]float32, []int32) int32 { panic("boom") },
 		"returned 700":      func([]float32, []int32) int32 { return 700 },
 		"returned -1":       func([]float32, []int32) int32 { return -1 },
-		"panicked: runtime": func(l []float32, _ []int32) int32 { return int32(l[len(l)]) },
+		"panicked: runtime": func(l []float32, _ []int32) int32 { return int32(l[len(l)]) }, //nolint:gocritic // it is to panic
 	}
 	good := generate(t, e, Request{Prompt: prompt(1, 5), MaxTokens: 8, Choose: chooserFunc(greedy)})
 	for want, choose := range bad {

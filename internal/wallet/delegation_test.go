@@ -77,7 +77,7 @@ func fresh(t *testing.T) *Key {
 func TestParseKey(t *testing.T) {
 	key := example(t)
 	path := filepath.Join(t.TempDir(), "key.json")
-	if err := key.save(path, "correct horse", 2, 1); err != nil {
+	if err := key.save(path, "correct horse", 2); err != nil {
 		t.Fatal(err)
 	}
 	sealed, err := os.ReadFile(path)

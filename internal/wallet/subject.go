@@ -41,7 +41,7 @@ func HostName(domain string) (string, error) {
 		err = errors.New("it has an empty part")
 	}
 	if err != nil {
-		return "", fmt.Errorf("wallet: host %.80q is no domain name (%v); write it without scheme, port and path", domain, err)
+		return "", fmt.Errorf("wallet: host %.80q is no domain name (%w); write it without scheme, port and path", domain, err)
 	}
 	return name, nil
 }

@@ -114,14 +114,15 @@ func (s Source) passphrase() (string, error) {
 
 // Save writes the key to a new keystore file that only its owner may read.
 func (k *Key) Save(path, passphrase string) error {
-	return k.save(path, passphrase, keystore.StandardScryptN, keystore.StandardScryptP)
+	return k.save(path, passphrase, keystore.StandardScryptN)
 }
 
-func (k *Key) save(path, passphrase string, n, p int) error {
+// save takes the cost of scrypt, which tests keep low.
+func (k *Key) save(path, passphrase string, n int) error {
 	if passphrase == "" {
 		return errors.New("wallet: an empty passphrase protects nothing; choose one")
 	}
-	sealed, err := keystore.EncryptKey(&keystore.Key{Id: uuid.New(), Address: k.address, PrivateKey: k.private}, passphrase, n, p)
+	sealed, err := keystore.EncryptKey(&keystore.Key{Id: uuid.New(), Address: k.address, PrivateKey: k.private}, passphrase, n, keystore.StandardScryptP)
 	if err != nil {
 		return fmt.Errorf("wallet: sealing the key: %w", err)
 	}

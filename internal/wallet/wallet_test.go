@@ -44,7 +44,7 @@ func TestKeystoreRoundTrip(t *testing.T) {
 	dir := t.TempDir()
 	path, pass := filepath.Join(dir, "key.json"), filepath.Join(dir, "pass")
 	key := example(t)
-	if err := key.save(path, "correct horse", 2, 1); err != nil { // weak scrypt: the test's time, not its point
+	if err := key.save(path, "correct horse", 2); err != nil { // weak scrypt: the test's time, not its point
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(pass, []byte("correct horse\n"), 0o600); err != nil {
@@ -60,7 +60,7 @@ func TestKeystoreRoundTrip(t *testing.T) {
 	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
 		t.Errorf("keystore has mode %v, want 0600", info.Mode().Perm())
 	}
-	if err := key.save(path, "correct horse", 2, 1); !errors.Is(err, os.ErrExist) {
+	if err := key.save(path, "correct horse", 2); !errors.Is(err, os.ErrExist) {
 		t.Errorf("saving over a key gave %v, want os.ErrExist", err)
 	}
 }
@@ -68,7 +68,7 @@ func TestKeystoreRoundTrip(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	dir := t.TempDir()
 	sealed := filepath.Join(dir, "key.json")
-	if err := example(t).save(sealed, "right", 2, 1); err != nil {
+	if err := example(t).save(sealed, "right", 2); err != nil {
 		t.Fatal(err)
 	}
 	broken := filepath.Join(dir, "broken.json")

@@ -271,7 +271,7 @@ func (d *ggufReader) array(key string) (any, error) {
 	}
 	width := 8 // a string's length
 	if kind != ggufString {
-		ok := false
+		var ok bool
 		if width, ok = ggufWidth[kind]; !ok {
 			return nil, fmt.Errorf("metadata %s: an array of value type %d is not supported", key, kind)
 		}

@@ -37,7 +37,7 @@ func Revert(err error) *RevertError {
 	}
 	data, err := hex.DecodeString(text[2:])
 	if err != nil || len(data) < 4 {
-		return nil
+		return nil //nolint:nilerr // no reason of the contract's
 	}
 	return revertOf(data)
 }

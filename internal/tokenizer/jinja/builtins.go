@@ -155,11 +155,11 @@ var methods = map[string]method{
 	},
 }
 
-// textArgument returns a text argument, or the fallback when it was not given.
-func textArgument(g given, i int, name, otherwise string) (Text, error) {
+// textArgument returns a text argument, empty when it was not given.
+func textArgument(g given, i int, name string) (Text, error) {
 	v, ok := g.get(i, name)
 	if !ok || v == nil {
-		return Plain(otherwise), nil
+		return Plain(""), nil
 	}
 	t, ok := v.(Text)
 	if !ok {
@@ -171,7 +171,7 @@ func textArgument(g given, i int, name, otherwise string) (Text, error) {
 // stripped removes white space, or the given characters.
 func stripped(left, right bool) method {
 	return onText(func(_ *run, t Text, g given) (any, error) {
-		chars, err := textArgument(g, 0, "chars", "")
+		chars, err := textArgument(g, 0, "chars")
 		if err != nil {
 			return nil, err
 		}
@@ -187,11 +187,11 @@ func stripped(left, right bool) method {
 func pythonSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 func replaced(r *run, t Text, g given) (any, error) {
-	old, err := textArgument(g, 0, "old", "")
+	old, err := textArgument(g, 0, "old")
 	if err != nil {
 		return nil, err
 	}
-	by, err := textArgument(g, 1, "new", "")
+	by, err := textArgument(g, 1, "new")
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +213,7 @@ func replaced(r *run, t Text, g given) (any, error) {
 }
 
 func split(r *run, t Text, g given) (any, error) {
-	sep, err := textArgument(g, 0, "sep", "")
+	sep, err := textArgument(g, 0, "sep")
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func affix(has func(s, affix string) bool) func(*run, Text, given) (any, error) 
 		if len(g.list) != 1 {
 			return nil, fmt.Errorf("jinja: startswith and endswith take one text")
 		}
-		a, err := textArgument(g, 0, "", "")
+		a, err := textArgument(g, 0, "")
 		return has(t.s, a.s), err
 	}
 }
@@ -281,7 +281,7 @@ func entries(r *run, v any, _ given) (any, error) {
 
 func get(r *run, v any, g given) (any, error) {
 	d, isDict := v.(Dict)
-	key, err := textArgument(g, 0, "key", "")
+	key, err := textArgument(g, 0, "key")
 	if !isDict || err != nil {
 		return nil, fmt.Errorf("jinja: get() works on mappings with a text as key, not on %s", describe(v))
 	}
@@ -293,7 +293,7 @@ func get(r *run, v any, g given) (any, error) {
 }
 
 func joined(r *run, v any, g given) (any, error) {
-	sep, err := textArgument(g, 0, "d", "")
+	sep, err := textArgument(g, 0, "d")
 	if err != nil {
 		return nil, err
 	}
