@@ -92,6 +92,38 @@ func (x *exchange) createKey() error {
 	if err != nil {
 		return err
 	}
+	ask, err := x.keyRequest()
+	if err != nil {
+		return err
+	}
+	k, text, err := x.s.deps.Identities.CreateKey(x.ctx, c, ask)
+	if err != nil {
+		return refuseKey(err)
+	}
+	return x.reply(keyOnWire(k, text))
+}
+
+// narrowKey takes from what a key may do: fewer models, lower limits, an earlier end.
+func (x *exchange) narrowKey() error {
+	c, err := x.walletCaller()
+	if err != nil {
+		return err
+	}
+	ask, err := x.keyRequest()
+	if err != nil {
+		return err
+	}
+	if ask.Name != "" {
+		return openai.Invalid("name", "name cannot be changed.")
+	}
+	k, err := x.s.deps.Identities.NarrowKey(x.ctx, c.Subject, x.tail, ask)
+	if err != nil {
+		return refuseKey(err)
+	}
+	return x.reply(keyOnWire(k, ""))
+}
+
+func (x *exchange) keyRequest() (r identity.KeyRequest, err error) {
 	var ask struct {
 		Name         string    `json:"name"`
 		Models       []string  `json:"models"`
@@ -100,19 +132,12 @@ func (x *exchange) createKey() error {
 		Expires      time.Time `json:"expires"`
 	}
 	if err := x.read(&ask); err != nil {
-		return err
+		return r, err
 	}
 	models, err := x.s.ownNames(ask.Models)
-	if err != nil {
-		return err
-	}
-	k, text, err := x.s.deps.Identities.CreateKey(x.ctx, c, identity.KeyRequest{
+	return identity.KeyRequest{
 		Name: ask.Name, Models: models, RPM: ask.RPM, TokensPerDay: ask.TokensPerDay, Expires: ask.Expires,
-	})
-	if err != nil {
-		return refuseKey(err)
-	}
-	return x.reply(keyOnWire(k, text))
+	}, err
 }
 
 // ownNames turns aliases into names: keys are bound to models, and outlive aliases.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,6 +73,49 @@ func TestKeyNarrows(t *testing.T) {
 	r.chain.set(r.subject, func(g *policy.Grant) { g.Plan = policy.Plan{RPM: 2} })
 	if got := r.post("/v1/chat/completions", r.key, chatBody("")).refusal(); got.code != "rate_limit_exceeded" {
 		t.Errorf("the license allows 2, both keys used one: %+v", got)
+	}
+}
+
+// An existing key can be narrowed, never widened, and its cached form ends with that.
+func TestNarrowKey(t *testing.T) {
+	r := newRig(t)
+	token := r.signIn(r.wallet)
+	made := r.post("/v1/keys", token, `{"name":"ci","rpm":100}`)
+	key, path := made.field("key"), "/v1/keys/"+made.field("id")
+	for range 3 {
+		if got := r.post("/v1/chat/completions", key, chatBody("")); got.status != 200 {
+			t.Fatalf("before: %d %s", got.status, got.body)
+		}
+	}
+	got := r.do("PATCH", path, token, `{"rpm":3,"expires":"2999-01-01T00:00:00Z","models":["gpt-4o"]}`)
+	if got.status != 200 || !strings.Contains(got.body, `"rpm":3,`) || !strings.Contains(got.body, `"models":["echo"]`) || strings.Contains(got.body, key) {
+		t.Errorf("narrowing: %d %s", got.status, got.body)
+	}
+	if got := r.post("/v1/chat/completions", key, chatBody("")).refusal(); got.code != "rate_limit_exceeded" {
+		t.Errorf("the fourth request of three: %+v", got)
+	}
+	for body, want := range map[string]string{
+		`{"rpm":4}`:                          "rpm would rise from 3 to 4",
+		`{"expires":"2999-01-02T00:00:00Z"}`: "expires would come later",
+		`{"name":"other"}`:                   "name cannot be changed",
+		`{"expires":"2001-01-01T00:00:00Z"}`: "lies in the past",
+	} {
+		if got := r.do("PATCH", path, token, body); got.status != 400 || !strings.Contains(got.body, want) {
+			t.Errorf("%s: %d %s, want %q", body, got.status, got.body, want)
+		}
+	}
+	if got := r.do("PATCH", path, r.signIn(otherWallet(t)), `{"rpm":1}`).refusal(); got.code != "key_not_found" {
+		t.Errorf("another wallet narrows it: %+v", got)
+	}
+	// Narrowed and revoked at once, it is revoked.
+	var both sync.WaitGroup
+	for range 20 {
+		both.Go(func() { r.do("PATCH", path, token, `{"tokens_per_day":100000}`) })
+	}
+	both.Go(func() { r.do("DELETE", path, token, "") })
+	both.Wait()
+	if got := r.post("/v1/chat/completions", key, chatBody("")).refusal(); got.code != "credential_revoked" {
+		t.Errorf("narrowed while it was revoked: %+v", got)
 	}
 }
 

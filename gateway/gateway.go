@@ -35,6 +35,7 @@ type Identities interface {
 	Err() error // the state store is known to have lost data
 	CreateKey(ctx context.Context, c *identity.Caller, r identity.KeyRequest) (identity.Key, string, error)
 	ListKeys(ctx context.Context, subject [32]byte) ([]identity.Key, error)
+	NarrowKey(ctx context.Context, subject [32]byte, id string, to identity.KeyRequest) (identity.Key, error)
 	RevokeKey(ctx context.Context, subject [32]byte, id string) error
 	RevokeToken(ctx context.Context, c *identity.Caller) error
 }

@@ -48,7 +48,7 @@ var routes = map[string]map[string]handler{
 	"/v1/models/":              {"GET": (*exchange).showModel},
 	"/v1/usage":                {"GET": (*exchange).showUsage},
 	"/v1/keys":                 {"GET": (*exchange).listKeys, "POST": (*exchange).createKey},
-	"/v1/keys/":                {"DELETE": (*exchange).revokeKey},
+	"/v1/keys/":                {"DELETE": (*exchange).revokeKey, "PATCH": (*exchange).narrowKey},
 	"/auth/challenge":          {"POST": (*exchange).challenge},
 	"/auth/token":              {"POST": (*exchange).token},
 	"/auth/revoke":             {"POST": (*exchange).revokeToken},

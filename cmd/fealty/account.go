@@ -91,7 +91,7 @@ type keyInfo struct {
 
 // keyRequest is what a new API key shall be allowed; it only narrows the license.
 type keyRequest struct {
-	Name         string     `json:"name"`
+	Name         string     `json:"name,omitempty"`
 	Models       []string   `json:"models,omitempty"`
 	RPM          uint32     `json:"rpm,omitempty"`
 	TokensPerDay uint64     `json:"tokens_per_day,omitempty"`
@@ -113,6 +113,12 @@ func (a *account) listKeys(ctx context.Context) ([]keyInfo, error) {
 	}
 	err := a.call(ctx, http.MethodGet, "/v1/keys", nil, &list)
 	return list.Data, err
+}
+
+func (a *account) narrowKey(ctx context.Context, id string, r keyRequest) (keyInfo, error) {
+	var k keyInfo
+	err := a.call(ctx, http.MethodPatch, "/v1/keys/"+url.PathEscape(id), r, &k)
+	return k, err
 }
 
 func (a *account) revokeKey(ctx context.Context, id string) error {
@@ -246,7 +252,59 @@ func newLogout() *cobra.Command {
 }
 
 func newKey() *cobra.Command {
-	return group("key", "Make, list and revoke API keys of a wallet", newKeyCreate(), newKeyList(), newKeyRevoke())
+	return group("key", "Make, list, narrow and revoke API keys of a wallet", newKeyCreate(), newKeyList(), newKeyNarrow(), newKeyRevoke())
+}
+
+// limitFlags are what narrows a key.
+func (r *keyRequest) limitFlags(cmd *cobra.Command, lasts *time.Duration, otherwise string) {
+	cmd.Flags().StringSliceVar(&r.Models, "models", nil, "the only models it may use; if not given, "+otherwise)
+	cmd.Flags().Uint32Var(&r.RPM, "rpm", 0, "requests per minute; 0: "+otherwise)
+	cmd.Flags().Uint64Var(&r.TokensPerDay, "tokens-per-day", 0, "tokens per UTC day; 0: "+otherwise)
+	cmd.Flags().DurationVar(lasts, "expires-in", 0, "how long it lasts from now; 0: "+otherwise)
+}
+
+// lasting sets when the key ends.
+func (r *keyRequest) lasting(d time.Duration) error {
+	if d < 0 {
+		return usagef("--expires-in: a key that has expired is of no use")
+	}
+	if d > 0 {
+		at := time.Now().Add(d).UTC().Truncate(time.Second)
+		r.Expires = &at
+	}
+	return nil
+}
+
+func newKeyNarrow() *cobra.Command {
+	var f accountFlags
+	var r keyRequest
+	var lasts time.Duration
+	cmd := &cobra.Command{
+		Use: "narrow ID", Short: "Take from what an API key may do, on every gateway at once", Args: exactArgs("ID"),
+		Long: `Narrow lowers the limits of a key, names fewer models or ends it earlier. What it leaves
+unsaid stays. A key is never widened: make a new one.`,
+		Example: "  fealty key narrow ak3f7qyh2mzl5xwb --rpm 10 --expires-in 24h --gateway https://api.example.com --keystore me.json --passphrase-file me.pass",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := r.lasting(lasts); err != nil {
+				return err
+			}
+			a, err := f.signedIn(cmd.Context())
+			if err != nil {
+				return err
+			}
+			k, err := a.narrowKey(cmd.Context(), args[0], r)
+			if err != nil {
+				return err
+			}
+			if f.asJSON {
+				return printJSON(cmd, k)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.line(time.Now()))
+			return err
+		},
+	}
+	r.limitFlags(cmd, &lasts, "as it is")
+	return f.add(cmd)
 }
 
 func newKeyCreate() *cobra.Command {
@@ -257,16 +315,12 @@ func newKeyCreate() *cobra.Command {
 		Use: "create", Short: "Make an API key; it is shown once", Args: noArgs,
 		Example: "  fealty key create --name batch --rpm 60 --expires-in 720h --gateway https://api.example.com --keystore me.json --passphrase-file me.pass",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if lasts < 0 {
-				return usagef("--expires-in: a key that has expired is of no use")
+			if err := r.lasting(lasts); err != nil {
+				return err
 			}
 			a, err := f.signedIn(cmd.Context())
 			if err != nil {
 				return err
-			}
-			if lasts != 0 {
-				at := time.Now().Add(lasts).UTC().Truncate(time.Second)
-				r.Expires = &at
 			}
 			k, err := a.createKey(cmd.Context(), r)
 			if err != nil {
@@ -281,10 +335,7 @@ func newKeyCreate() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&r.Name, "name", "default", "what you call it")
-	cmd.Flags().StringSliceVar(&r.Models, "models", nil, "the only models it may use; all if not given")
-	cmd.Flags().Uint32Var(&r.RPM, "rpm", 0, "requests per minute; 0: as the license says")
-	cmd.Flags().Uint64Var(&r.TokensPerDay, "tokens-per-day", 0, "tokens per UTC day; 0: as the license says")
-	cmd.Flags().DurationVar(&lasts, "expires-in", 0, "how long it lasts; 0: until it is revoked")
+	r.limitFlags(cmd, &lasts, "as the license says")
 	return f.add(cmd)
 }
 

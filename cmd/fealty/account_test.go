@@ -55,6 +55,10 @@ func TestLoginAndKeys(t *testing.T) {
 	if err := json.Unmarshal([]byte(cli(t, at("key", "list", "--json")...)), &listed); err != nil || len(listed.Data) != 1 {
 		t.Fatalf("listed %+v, %v", listed, err)
 	}
+	if out := cli(t, at("key", "narrow", listed.Data[0].ID, "--rpm", "2")...); !strings.Contains(out, "2 ") {
+		t.Errorf("narrowed: %s", out)
+	}
+	refused(exitFailed, "rpm would rise", at("key", "narrow", listed.Data[0].ID, "--rpm", "3")...)
 	cli(t, at("key", "revoke", listed.Data[0].ID)...)
 	want(t, h.origin, key, http.StatusUnauthorized, "credential_revoked")
 	if list := cli(t, at("key", "list")...); !strings.Contains(list, "revoked") {

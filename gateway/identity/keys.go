@@ -23,8 +23,8 @@ const (
 )
 
 var (
-	// ErrKeyRequest says that a key cannot be made as asked; its text says why.
-	ErrKeyRequest = errors.New("the API key cannot be made")
+	// ErrKeyRequest says that a key cannot be made or narrowed as asked; its text says why.
+	ErrKeyRequest = errors.New("the API key cannot be as asked")
 	// ErrNoKey says that the subject has no key of that id.
 	ErrNoKey = errors.New("no such API key")
 )
@@ -97,6 +97,45 @@ func (s *Service) RevokeKey(ctx context.Context, subject [32]byte, id string) er
 		return err
 	}
 	s.cache.drop(id)
+	return nil
+}
+
+// NarrowKey takes from what a key may do; zero fields stay as they are. What would
+// widen it is ErrKeyRequest. It holds on every gateway as a revocation does.
+func (s *Service) NarrowKey(ctx context.Context, subject [32]byte, id string, to KeyRequest) (Key, error) {
+	to.Name = "as it is"
+	if err := s.checkKey(to); err != nil {
+		return Key{}, err
+	}
+	k, err := s.store.change(ctx, subject, id, func(r *record) error { return r.narrow(to) })
+	if err == nil {
+		s.cache.drop(id)
+	}
+	return k, err
+}
+
+func (r *record) narrow(to KeyRequest) error {
+	for _, m := range to.Models {
+		if r.Models != nil && !slices.Contains(r.Models, m) {
+			return fmt.Errorf("%w: models would add %q; make a new key", ErrKeyRequest, m)
+		}
+	}
+	if len(to.Models) > 0 {
+		r.Models = to.Models
+	}
+	if r.RPM != 0 && to.RPM > r.RPM {
+		return fmt.Errorf("%w: rpm would rise from %d to %d; make a new key", ErrKeyRequest, r.RPM, to.RPM)
+	}
+	if r.TokensPerDay != 0 && to.TokensPerDay > r.TokensPerDay {
+		return fmt.Errorf("%w: tokens_per_day would rise from %d to %d; make a new key", ErrKeyRequest, r.TokensPerDay, to.TokensPerDay)
+	}
+	if r.Expires != 0 && !to.Expires.IsZero() && to.Expires.Unix() > r.Expires {
+		return fmt.Errorf("%w: expires would come later; make a new key", ErrKeyRequest)
+	}
+	r.RPM, r.TokensPerDay = orDefault(to.RPM, r.RPM), orDefault(to.TokensPerDay, r.TokensPerDay)
+	if !to.Expires.IsZero() {
+		r.Expires = to.Expires.Unix()
+	}
 	return nil
 }
 

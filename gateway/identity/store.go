@@ -147,28 +147,71 @@ func (s store) list(ctx context.Context, subject [32]byte) ([]Key, error) {
 }
 
 func (s store) revoke(ctx context.Context, subject [32]byte, id string) error {
+	_, err := s.change(ctx, subject, id, func(r *record) error {
+		r.Revoked = true
+		return nil
+	})
+	return err
+}
+
+// swap replaces a record that is still the one that was read, and tells all gateways. One
+// that misses it asks again within its CacheTTL.
+var swap = redis.NewScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('PUBLISH', KEYS[2], ARGV[3])
+return 1`)
+
+// change rewrites the record of a subject's key. Two changes at once never lose one: the
+// later looks again.
+func (s store) change(ctx context.Context, subject [32]byte, id string, edit func(*record) error) (Key, error) {
 	if !isKeyID(id) {
-		return ErrNoKey
+		return Key{}, ErrNoKey
 	}
-	r, err := s.key(ctx, id)
-	if errors.Is(err, ErrInvalid) {
-		return ErrNoKey
+	for range 50 {
+		k, done, err := s.tryChange(ctx, subject, id, edit)
+		if err != nil || done {
+			return k, err
+		}
 	}
+	return Key{}, unavailable(fmt.Errorf("key %s is being changed by others all the time", id))
+}
+
+func (s store) tryChange(ctx context.Context, subject [32]byte, id string, edit func(*record) error) (k Key, done bool, err error) {
+	var raw *redis.StringCmd
+	if err := s.read(ctx, func(p redis.Pipeliner) { raw = p.Get(ctx, keyName(id)) }); err != nil {
+		return k, false, err
+	}
+	if errors.Is(raw.Err(), redis.Nil) {
+		return k, false, ErrNoKey
+	}
+	r, err := parseRecord(id, raw.Val())
 	if err != nil {
-		return err
+		return k, false, err
 	}
 	if r.Subject != hex.EncodeToString(subject[:]) {
-		return ErrNoKey
+		return k, false, ErrNoKey
 	}
-	r.Revoked = true
-	raw, err := json.Marshal(r)
+	if err := edit(r); err != nil {
+		return k, false, err
+	}
+	changed, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return k, false, err
 	}
-	return s.write(ctx, func(p redis.Pipeliner) {
-		p.Set(ctx, keyName(id), raw, 0)
-		p.Publish(ctx, hintChannel, id) // a gateway that misses it asks again within its CacheTTL
+	var answer *redis.Cmd
+	err = s.write(ctx, func(p redis.Pipeliner) {
+		answer = swap.Eval(ctx, p, []string{keyName(id), hintChannel}, raw.Val(), changed, id)
 	})
+	if err != nil {
+		return k, false, err
+	}
+	n, err := answer.Int()
+	if err != nil {
+		return k, false, unavailable(err)
+	}
+	k, err = r.key(id)
+	return k, n == 1, err
 }
 
 // spend marks a nonce as used; a second time is a refusal.
