@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fealty/fealty/internal/wallet"
+	"github.com/fealty/fealty/licensecheck"
+	"github.com/fealty/fealty/policy"
+)
+
+// known measures a caller whose credential and license are in memory.
+func (b *benchAuth) known(ctx context.Context) error {
+	a, err := newAccount(b.origin)
+	if err != nil {
+		return err
+	}
+	if err := a.signIn(ctx, b.wallet); err != nil {
+		return err
+	}
+	made, err := a.createKey(ctx, keyRequest{Name: "bench"})
+	if err != nil {
+		return err
+	}
+	checker := b.checker()
+	grant, err := checker.Check(ctx, b.model, b.subjects[0])
+	if err != nil {
+		return err
+	}
+	var failed error
+	authorise := func(credential []byte) func() {
+		return func() {
+			if err := b.node.server.Authorise(ctx, time.Now(), credential, benchModel, policy.ScopeChat); err != nil {
+				failed = err
+			}
+		}
+	}
+	now := time.Now()
+	costs := interleaved(9, 200*time.Millisecond,
+		authorise([]byte(made.Key)),
+		authorise([]byte(a.token)),
+		func() {
+			if _, err := checker.Check(ctx, b.model, b.subjects[0]); err != nil {
+				failed = err
+			}
+		},
+		func() { policy.Decide(now, grant, policy.Usage{}, policy.Request{Scope: policy.ScopeChat}) },
+	)
+	b.add(
+		atMost("API key to decision, all cached", costs[0].nanoseconds, "ns", 1000),
+		atMost("  allocations", costs[0].allocations, "per request", 0.01), // those of other goroutines are in it
+		atMost("token to decision, all cached", costs[1].nanoseconds, "ns", 1000),
+		plain("  of both, a license from memory", costs[2].nanoseconds, "ns"),
+		plain("  of both, the decision", costs[3].nanoseconds, "ns"),
+	)
+	return failed
+}
+
+func (b *benchAuth) checker() *licensecheck.Checker {
+	for _, c := range b.node.checkers {
+		return c // there is one chain and one registry
+	}
+	return nil
+}
+
+// tokens measures tokens that the gateway has not seen.
+func (b *benchAuth) tokens(ctx context.Context) error {
+	const n = 200
+	a, err := newAccount(b.origin)
+	if err != nil {
+		return err
+	}
+	var texts [][]byte
+	for range n {
+		if err := a.signIn(ctx, b.wallet); err != nil {
+			return err
+		}
+		texts = append(texts, []byte(a.token))
+	}
+	var times []time.Duration
+	for _, text := range texts {
+		began := time.Now()
+		if err := b.node.server.Authorise(ctx, began, text, benchModel, policy.ScopeChat); err != nil {
+			return err
+		}
+		times = append(times, time.Since(began))
+	}
+	b.add(
+		atMost("token seen for the first time, p50", percentile(times, 0.5, time.Microsecond), "us", 80),
+		plain("  p99", percentile(times, 0.99, time.Microsecond), "us"),
+	)
+	return nil
+}
+
+// open starts a checker of its own, as another gateway has one.
+func (b *benchAuth) open(ctx context.Context, change func(*licensecheck.Options)) (*licensecheck.Checker, error) {
+	o := licensecheck.Options{
+		RPC: []string{b.chain.HTTP()}, WS: b.chain.WS(), Registry: b.registry.Address(), Finality: "latest",
+		Cache: "redis://" + b.redis + "/1", Records: 2*b.licensees + 1000,
+	}
+	change(&o)
+	return licensecheck.Open(ctx, o)
+}
+
+// each asks for every subject and returns the times.
+func (b *benchAuth) each(ctx context.Context, c *licensecheck.Checker, subjects [][32]byte) ([]time.Duration, error) {
+	var times []time.Duration
+	for _, s := range subjects {
+		began := time.Now()
+		g, err := c.Check(ctx, b.model, s)
+		times = append(times, time.Since(began))
+		if err != nil {
+			return nil, err
+		}
+		if g.Final.Status != policy.Active {
+			return nil, errors.New("a licensed wallet is said not to be licensed")
+		}
+	}
+	return times, nil
+}
+
+// fresh measures licensees whom a gateway's memory does not hold: who come from
+// Redis, and who come from the chain, alone and all at once.
+func (b *benchAuth) fresh(ctx context.Context) error {
+	some := b.subjects[:400]
+	first, err := b.open(ctx, func(*licensecheck.Options) {})
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	chain, err := b.each(ctx, first, some)
+	if err != nil {
+		return err
+	}
+	time.Sleep(200 * time.Millisecond) // what was read goes to Redis behind the answers
+	second, err := b.open(ctx, func(*licensecheck.Options) {})
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	redis, err := b.each(ctx, second, some)
+	if err != nil {
+		return err
+	}
+	hits := second.Stats().CacheHits
+	third, err := b.open(ctx, func(o *licensecheck.Options) { o.Cache = "" })
+	if err != nil {
+		return err
+	}
+	defer third.Close()
+	var all sync.WaitGroup
+	for _, s := range some {
+		all.Go(func() { _, _ = third.Check(ctx, b.model, s) }) // an error shows in the number of calls
+	}
+	all.Wait()
+	b.add(
+		atMost("license from Redis, p50", percentile(redis, 0.5, time.Microsecond), "us", 150),
+		plain("  p99", percentile(redis, 0.99, time.Microsecond), "us"),
+		plain("  share that was there", float64(hits)/float64(len(some)), ""),
+		plain("license from the chain, one at a time, p50", percentile(chain, 0.5, time.Microsecond), "us"),
+		plain("  400 at once, calls to the node", float64(third.Stats().ChainReads), "calls"),
+	)
+	return nil
+}
+
+// counted passes requests on to a node and counts them.
+func counted(to string) (address string, count *atomic.Int64, closer func() error, err error) {
+	target, err := url.Parse(to)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	count = new(atomic.Int64)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		count.Add(1)
+		r.Host = target.Host
+		proxy.ServeHTTP(w, r)
+	}))
+	return server.URL, count, func() error { server.Close(); return nil }, nil
+}
+
+// idle counts what a healthy chain is asked while known licensees send requests: few
+// licensees, then all.
+func (b *benchAuth) idle(ctx context.Context) error {
+	for _, n := range []int{b.licensees / 20, b.licensees} {
+		rate, err := b.idleRate(ctx, n)
+		if err != nil {
+			return err
+		}
+		b.add(plain(fmt.Sprintf("questions to the node, %d licensees", n), rate, "per second"))
+	}
+	return nil
+}
+
+func (b *benchAuth) idleRate(ctx context.Context, n int) (float64, error) {
+	node, asked, closer, err := counted(b.chain.HTTP())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = closer() }()
+	c, err := b.open(ctx, func(o *licensecheck.Options) { o.RPC, o.Cache = []string{node}, "" })
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for from := 0; from < n; from += 512 {
+		var all sync.WaitGroup
+		for _, s := range b.subjects[from:min(from+512, n)] {
+			all.Go(func() { _, _ = c.Check(ctx, b.model, s) }) // asked again below
+		}
+		all.Wait()
+	}
+	const watch = 10 * time.Second
+	before, began := asked.Load(), time.Now()
+	for time.Since(began) < watch {
+		if _, err := b.each(ctx, c, b.subjects[:n]); err != nil {
+			return 0, err
+		}
+		time.Sleep(time.Second)
+	}
+	return float64(asked.Load()-before) / time.Since(began).Seconds(), nil
+}
+
+// memory fills a checker with records of wallets that hold nothing: as large as any
+// other, and cheap to ask for. They may fill a tenth of it.
+func (b *benchAuth) memory(ctx context.Context) error {
+	const most, asked = 300_000, 40_000
+	c, err := b.open(ctx, func(o *licensecheck.Options) { o.Cache, o.Records, o.Pending = "", most, 4096 })
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	before := heap()
+	b.p.step("asking")
+	for from := 0; from < asked; from += 2000 {
+		var all sync.WaitGroup
+		for i := from; i < from+2000; i++ {
+			subject := wallet.Subject([20]byte{2, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
+			all.Go(func() { _, _ = c.Check(ctx, b.model, subject) }) // what failed is not counted below
+		}
+		all.Wait()
+		b.p.update(from+2000, asked)
+	}
+	held := c.Stats().Records
+	size := float64(heap()-before) / float64(held)
+	b.add(
+		plain("memory per million licenses", size*1e6/(1<<20), "MiB"),
+		atMost(fmt.Sprintf("  records held, after %d strangers asked", asked), float64(held), "records", most/10),
+	)
+	return nil
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers let go
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
