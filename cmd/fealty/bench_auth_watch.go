@@ -33,7 +33,7 @@ func (b *benchAuth) revoke(ctx context.Context, how, ws string, poll time.Durati
 			return err
 		}
 		defer c.Close()
-		if _, err := b.each(ctx, c, subjects); err != nil {
+		if _, err := b.each(ctx, c, subjects, func() {}); err != nil {
 			return err
 		}
 		defer w.follow(ctx, c)()
