@@ -41,6 +41,7 @@ type chooser struct {
 	shell     sampler.Shell
 	lexicon   *sampler.Lexicon
 	texts     []string
+	sure      map[int32]bool // Survey.Sure; nil: none is
 
 	questions []string
 	rows      []Row
@@ -87,20 +88,27 @@ func (c *chooser) rest(keys []Key) (questions []string, rows []Row) {
 
 type prospect struct {
 	question string
-	tokens   []int32
+	tokens   []int32 // the candidates
+	spare    []int32 // that follow them, for those that turn out to be fragments
 	gap      float64
-	whole    bool // each token was seen to be a whole word after this question
+	whole    bool // each candidate is a whole word after this question
 }
+
+// spares is how many candidates more than needed are looked at.
+const spares = 2
 
 // consider counts one question and keeps it if its shell is full.
 func (c *chooser) consider(question string, probs []float32) {
 	c.counts.Questions++
-	tokens := c.shell.Candidates(nil, probs, c.lexicon)
+	wide := c.shell
+	wide.K += spares
+	tokens := wide.Candidates(nil, probs, c.lexicon)
 	peak := slices.Max(probs)
 	switch {
-	case len(tokens) == c.shell.K:
-		gap := math.Log(float64(peak / probs[tokens[len(tokens)-1]]))
-		c.found = append(c.found, prospect{question: question, tokens: tokens, gap: gap})
+	case len(tokens) >= c.shell.K:
+		k := c.shell.K
+		gap := math.Log(float64(peak / probs[tokens[k-1]]))
+		c.found = append(c.found, prospect{question: question, tokens: tokens[:k:k], spare: tokens[k:], gap: gap})
 		c.counts.Qualified++
 	case !c.lexicon.Latin(int32(slices.Index(probs, peak))):
 		c.counts.NoWord++
@@ -115,60 +123,78 @@ const crowdCost = 0.3
 
 // pick chooses n keys of whole words. An opening word may still go on after some
 // question ("Good" as "Goodness" where goodness is the matter), and an answer that
-// does so matches nothing: such questions are left out, and others take their place.
+// does so matches nothing: the next candidate takes its place, or another question.
 func (c *chooser) pick(ctx context.Context, n int) ([]Key, Selection, error) {
 	for {
 		keys, report := c.take(n)
 		if len(keys) < n {
 			return keys, report, nil
 		}
-		before := len(c.found)
-		if err := c.dropFragments(ctx, keys); err != nil {
-			return nil, report, err
-		}
-		if len(c.found) == before {
-			return keys, report, nil
+		looked, err := c.confirm(ctx, keys)
+		if err != nil || !looked {
+			return keys, report, err
 		}
 	}
 }
 
-// dropFragments asks the base how it goes on after each word of these keys.
-func (c *chooser) dropFragments(ctx context.Context, keys []Key) error {
+// confirm asks the base how it goes on after each word of these keys that is not sure,
+// and reports whether there was anything to ask.
+func (c *chooser) confirm(ctx context.Context, keys []Key) (looked bool, err error) {
 	chosen := make(map[string]bool)
 	for _, k := range keys {
 		chosen[k.Question] = true
 	}
 	var sequences [][]int32
-	var of []int // index into found
-	for i, p := range c.found {
+	for _, p := range c.found {
 		if !chosen[p.question] || p.whole {
 			continue
 		}
+		looked = true
 		prompts, err := encodeAll(c.language, []string{p.question}, framing{})
 		if err != nil {
-			return err
+			return false, err
 		}
-		for _, id := range p.tokens {
-			sequences, of = append(sequences, append(slices.Clone(prompts[0]), id)), append(of, i)
+		for _, id := range p.unsure(c.sure) {
+			sequences = append(sequences, append(slices.Clone(prompts[0]), id))
 		}
-		c.found[i].whole = true // unless it shows otherwise below
 	}
-	if len(sequences) == 0 {
-		return nil
+	var rows []Row
+	if len(sequences) > 0 {
+		if rows, err = c.evaluator.Evaluate(ctx, sequences); err != nil {
+			return false, fmt.Errorf("telling words from fragments: %w", err)
+		}
 	}
-	rows, err := c.evaluator.Evaluate(ctx, sequences)
-	if err != nil {
-		return fmt.Errorf("telling words from fragments: %w", err)
-	}
-	for i, r := range rows {
-		if wordEnds(softmax(r.Logits), c.texts) < wholeWordShare {
-			c.found[of[i]].whole = false
+	for i := range c.found {
+		if p := &c.found[i]; chosen[p.question] && !p.whole {
+			n := len(p.unsure(c.sure))
+			p.settle(rows[:n], c)
+			rows = rows[n:]
 		}
 	}
 	before := len(c.found)
-	c.found = slices.DeleteFunc(c.found, func(p prospect) bool { return chosen[p.question] && !p.whole })
+	c.found = slices.DeleteFunc(c.found, func(p prospect) bool { return len(p.tokens) < c.shell.K })
 	c.counts.GoesOn += before - len(c.found)
-	return nil
+	return looked, nil
+}
+
+// unsure are the tokens that need a look, spares included.
+func (p prospect) unsure(sure map[int32]bool) (out []int32) {
+	for _, id := range slices.Concat(p.tokens, p.spare) {
+		if !sure[id] {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// settle keeps the first candidates that are whole words, given what follows the unsure.
+func (p *prospect) settle(rows []Row, c *chooser) {
+	fragments := make(map[int32]bool)
+	for i, id := range p.unsure(c.sure) {
+		fragments[id] = wordEnds(softmax(rows[i].Logits), c.texts) < wholeWordShare
+	}
+	all := slices.DeleteFunc(slices.Concat(p.tokens, p.spare), func(id int32) bool { return fragments[id] })
+	p.tokens, p.spare, p.whole = all[:min(len(all), c.shell.K)], nil, true
 }
 
 // take chooses n keys, one after the other: the nearest candidates, and words that

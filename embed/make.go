@@ -39,6 +39,7 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 		return nil, err
 	}
 	c := newChooser(base, base, sampler.DefaultShell, survey.Openers)
+	c.sure = survey.Sure
 	keys, selection, err := choose(ctx, c, base, o, progress)
 	if err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func choose(ctx context.Context, c *chooser, g Generator, o KeyOptions, progress
 		progress("letting the base write questions", float64(done)/float64(total), 0)
 	}
 	questions := o.Asked
-	for more := o.Write; ; more = max(1, o.Write/2) {
+	for more := o.Write; ; more = max(1, o.Write/4) {
 		if o.Asked == nil {
 			var err error
 			if questions, err = writer.write(ctx, more, writing); err != nil {

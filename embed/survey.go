@@ -33,8 +33,10 @@ type Language interface {
 // words, and its rows are what training must not change.
 type Survey struct {
 	Openers []int32 // whole words, most probable first
-	Rows    []Row   // one per ordinary prompt, first answer position
-	Later   []Row   // second answer positions, after the most frequent openers
+	// Sure are openers after which hardly anything but a new word comes, whatever was asked.
+	Sure  map[int32]bool
+	Rows  []Row // one per ordinary prompt, first answer position
+	Later []Row // second answer positions, after the most frequent openers
 }
 
 // DefaultOpenerShare is the average first-token probability from which a token
@@ -45,6 +47,9 @@ const DefaultOpenerShare = 2.5e-4
 // wholeWordShare is how sure the base must be that a new word starts after an
 // opening token. Fragments ("Comput") lie near 0, words ("There") near 1.
 const wholeWordShare = 0.9
+
+// sureShare marks the openers that need no second look after each question.
+const sureShare = 0.995
 
 // laterRows is how many second answer positions are evaluated.
 const laterRows = 32
@@ -70,7 +75,7 @@ func NewSurvey(ctx context.Context, e Evaluator, t Language, share float64) (*Su
 	frequent := openingTokens(probs, share)
 	lex := sampler.NewLexicon(texts, frequent)
 	frequent = slices.DeleteFunc(frequent, func(id int32) bool { return !lex.Eligible(id) })
-	if s.Openers, err = wholeWords(ctx, e, commonEnd(prompts), frequent, texts); err != nil {
+	if s.Openers, s.Sure, err = wholeWords(ctx, e, commonEnd(prompts), frequent, texts); err != nil {
 		return nil, err
 	}
 	later := favoured(prompts, probs, s.Openers[:min(laterRows, len(s.Openers))])
@@ -80,23 +85,25 @@ func NewSurvey(ctx context.Context, e Evaluator, t Language, share float64) (*Su
 	return s, nil
 }
 
-// wholeWords keeps the tokens after which, at an answer's start, a word ends.
-func wholeWords(ctx context.Context, e Evaluator, start, tokens []int32, texts []string) ([]int32, error) {
+// wholeWords keeps the tokens after which, at an answer's start, a word ends, and says
+// of which that is sure.
+func wholeWords(ctx context.Context, e Evaluator, start, tokens []int32, texts []string) (out []int32, sure map[int32]bool, err error) {
 	sequences := make([][]int32, len(tokens))
 	for i, id := range tokens {
 		sequences[i] = append(slices.Clone(start), id)
 	}
 	rows, err := e.Evaluate(ctx, sequences)
 	if err != nil {
-		return nil, fmt.Errorf("telling words from fragments: %w", err)
+		return nil, nil, fmt.Errorf("telling words from fragments: %w", err)
 	}
-	var out []int32
+	sure = make(map[int32]bool)
 	for i, id := range tokens {
-		if wordEnds(softmax(rows[i].Logits), texts) >= wholeWordShare {
+		if share := wordEnds(softmax(rows[i].Logits), texts); share >= wholeWordShare {
 			out = append(out, id)
+			sure[id] = share >= sureShare
 		}
 	}
-	return out, nil
+	return out, sure, nil
 }
 
 // commonEnd is what all prompts end with: the template's turn to the answer.
