@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	fingerprint "github.com/fealty/fealty/embed"
@@ -208,11 +209,18 @@ func (d *demo) auditBase(ctx context.Context) error {
 }
 
 // revocationActs asks without pause while the revocation is mined, and measures
-// from the moment its block is seen to the first refusal.
+// from the moment the node has its block to the first refusal.
 func (d *demo) revocationActs(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	blocks, refused := d.seeBlocks(ctx), d.untilRefused(ctx, d.keys["licensee"])
+	var mu sync.Mutex
+	blocks := map[uint64]time.Time{}
+	defer d.chain.Blocks(func(number uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		blocks[number] = time.Now()
+	})()
+	refused := d.untilRefused(ctx, d.keys["licensee"])
 	receipt, err := d.registry.Revoke(ctx, d.model, wallet.Subject(d.wallets["licensee"].Address()))
 	if err != nil {
 		return err
@@ -222,33 +230,17 @@ func (d *demo) revocationActs(ctx context.Context) error {
 		return r.err
 	}
 	d.story.Requests.RevokedStatus = r.status
-	cancel()
-	seen := <-blocks
-	at, ok := seen[receipt.Block]
-	if !ok {
-		at = seen[receipt.Block+1] // two blocks fell between two looks
+	mu.Lock()
+	at := blocks[receipt.Block]
+	mu.Unlock()
+	if at.IsZero() {
+		return fmt.Errorf("the node did not tell of block %d", receipt.Block)
 	}
 	d.story.Requests.RevocationSeconds = max(0, r.at.Sub(at).Seconds())
-	if r.status != http.StatusForbidden || r.code != "license_revoked" || at.IsZero() || r.at.Sub(at) > 2*time.Second {
+	if r.status != http.StatusForbidden || r.code != "license_revoked" || r.at.Sub(at) > 2*time.Second {
 		return fmt.Errorf("status %d %s after %.2f s", r.status, r.code, d.story.Requests.RevocationSeconds)
 	}
 	return nil
-}
-
-// seeBlocks notes when each block is first seen, until ctx ends.
-func (d *demo) seeBlocks(ctx context.Context) <-chan map[uint64]time.Time {
-	out := make(chan map[uint64]time.Time, 1)
-	go func() {
-		seen := map[uint64]time.Time{}
-		for ctx.Err() == nil {
-			if number, _, err := d.registry.Block(ctx); err == nil && seen[number].IsZero() {
-				seen[number] = time.Now()
-			}
-			_ = sleepUntil(ctx, time.Now().Add(10*time.Millisecond)) // the loop looks at ctx itself
-		}
-		out <- seen
-	}()
-	return out
 }
 
 type refusal struct {
