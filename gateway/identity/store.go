@@ -257,6 +257,11 @@ type hints struct {
 
 func listen(r redis.UniversalClient, drop func(id string)) *hints {
 	h := &hints{sub: r.Subscribe(context.Background(), hintChannel), done: make(chan struct{})}
+	// Wait to be subscribed, so that no revocation from here on is missed. Without a
+	// store there are none, and the library subscribes again by itself.
+	ready, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = h.sub.Receive(ready)
 	messages := h.sub.Channel()
 	go func() {
 		defer close(h.done)
