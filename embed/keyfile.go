@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"filippo.io/age"
+
+	"github.com/fealty/fealty/internal/atomicfile"
 )
 
 // keyFileFormat is the version that this program writes and reads.
@@ -38,7 +39,11 @@ func SaveSet(path string, s *Set, to ...age.Recipient) error {
 	if err != nil {
 		return fmt.Errorf("key file %s: %w", path, err)
 	}
-	if err := replaceFile(path, sealed); err != nil {
+	err = atomicfile.Write(path, 0o600, func(f *os.File) error {
+		_, err := f.Write(sealed)
+		return errors.Join(err, f.Sync())
+	})
+	if err != nil {
 		return fmt.Errorf("key file %s: %w", path, err)
 	}
 	return nil
@@ -60,30 +65,6 @@ func seal(s *Set, to []age.Recipient) ([]byte, error) {
 		return nil, err
 	}
 	return sealed.Bytes(), nil
-}
-
-// replaceFile writes beside the target and renames, so that no reader and no
-// crash sees half of it.
-func replaceFile(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(content); err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 // LoadSet opens a key file. The error wraps ErrWrongKey, ErrDamaged or

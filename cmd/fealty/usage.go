@@ -5,11 +5,9 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/fealty/fealty/gateway/identity/state"
 	ledger "github.com/fealty/fealty/gateway/usage"
+	"github.com/fealty/fealty/internal/atomicfile"
 )
 
 func newUsage() *cobra.Command {
@@ -214,13 +213,5 @@ func writeTo(out io.Writer, path string, write func(io.Writer) error) error {
 	if path == "" {
 		return write(out)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".fealty-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, 0o644, func(f *os.File) error { return write(f) })
 }

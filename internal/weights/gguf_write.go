@@ -9,10 +9,10 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/fealty/fealty/internal/atomicfile"
 	"github.com/fealty/fealty/internal/tokenizer"
 )
 
@@ -29,17 +29,14 @@ func WriteGGUF(path string, m *Model, q Quant, replace bool) error {
 	if _, err := os.Stat(path); err == nil && !replace {
 		return fmt.Errorf("weights: %s exists already; choose another name or ask for it to be replaced", path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-")
+	err := atomicfile.Write(path, 0o644, func(f *os.File) error {
+		out := bufio.NewWriterSize(f, 1<<20)
+		if err := errors.Join(m.writeGGUF(out, q), out.Flush()); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	defer os.Remove(f.Name()) // after the rename there is nothing to remove
-	out := bufio.NewWriterSize(f, 1<<20)
-	err = m.writeGGUF(out, q)
-	if err = errors.Join(err, out.Flush(), f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("weights: writing %s: %w", path, err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
 	return nil

@@ -8,12 +8,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/fealty/fealty/internal/atomicfile"
 	"github.com/fealty/fealty/internal/redisurl"
 )
 
@@ -95,16 +95,12 @@ func (s *Store) remember() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.o.Seen), ".seen-*")
+	err = atomicfile.Write(s.o.Seen, 0o600, func(f *os.File) error {
+		_, err := f.Write(text)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("redis.seen: %w", err)
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), s.o.Seen)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("redis.seen: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }
