@@ -88,11 +88,7 @@ func keyOnWire(k identity.Key, text string) apiKey {
 }
 
 func (x *exchange) createKey() error {
-	c, err := x.walletCaller()
-	if err != nil {
-		return err
-	}
-	ask, err := x.keyRequest()
+	c, ask, err := x.keyRequest()
 	if err != nil {
 		return err
 	}
@@ -105,11 +101,7 @@ func (x *exchange) createKey() error {
 
 // narrowKey takes from what a key may do: fewer models, lower limits, an earlier end.
 func (x *exchange) narrowKey() error {
-	c, err := x.walletCaller()
-	if err != nil {
-		return err
-	}
-	ask, err := x.keyRequest()
+	c, ask, err := x.keyRequest()
 	if err != nil {
 		return err
 	}
@@ -123,7 +115,11 @@ func (x *exchange) narrowKey() error {
 	return x.reply(keyOnWire(k, ""))
 }
 
-func (x *exchange) keyRequest() (r identity.KeyRequest, err error) {
+// keyRequest is who asks, and what for.
+func (x *exchange) keyRequest() (c *identity.Caller, r identity.KeyRequest, err error) {
+	if c, err = x.walletCaller(); err != nil {
+		return nil, r, err
+	}
 	var ask struct {
 		Name         string    `json:"name"`
 		Models       []string  `json:"models"`
@@ -132,10 +128,10 @@ func (x *exchange) keyRequest() (r identity.KeyRequest, err error) {
 		Expires      time.Time `json:"expires"`
 	}
 	if err := x.read(&ask); err != nil {
-		return r, err
+		return nil, r, err
 	}
 	models, err := x.s.ownNames(ask.Models)
-	return identity.KeyRequest{
+	return c, identity.KeyRequest{
 		Name: ask.Name, Models: models, RPM: ask.RPM, TokensPerDay: ask.TokensPerDay, Expires: ask.Expires,
 	}, err
 }

@@ -144,7 +144,7 @@ func (s *Service) verifyKey(ctx context.Context, text string, sum [32]byte, now 
 	if !ok {
 		return nil, ErrInvalid
 	}
-	record, err := s.store.key(ctx, id)
+	record, _, err := s.store.key(ctx, id)
 	if err != nil {
 		return nil, err
 	}

@@ -69,16 +69,17 @@ func keyName(id string) string { return namespace + "key:" + id }
 
 func listName(subject [32]byte) string { return namespace + "keys:" + hex.EncodeToString(subject[:]) }
 
-// key reads one record. Unknown is ErrInvalid.
-func (s store) key(ctx context.Context, id string) (*record, error) {
+// key reads one record, and its text as it is stored. Unknown is ErrInvalid.
+func (s store) key(ctx context.Context, id string) (r *record, text string, err error) {
 	var raw *redis.StringCmd
 	if err := s.read(ctx, func(p redis.Pipeliner) { raw = p.Get(ctx, keyName(id)) }); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if errors.Is(raw.Err(), redis.Nil) {
-		return nil, ErrInvalid
+		return nil, "", ErrInvalid
 	}
-	return parseRecord(id, raw.Val())
+	r, err = parseRecord(id, raw.Val())
+	return r, raw.Val(), err
 }
 
 func parseRecord(id, text string) (*record, error) {
@@ -178,14 +179,10 @@ func (s store) change(ctx context.Context, subject [32]byte, id string, edit fun
 }
 
 func (s store) tryChange(ctx context.Context, subject [32]byte, id string, edit func(*record) error) (k Key, done bool, err error) {
-	var raw *redis.StringCmd
-	if err := s.read(ctx, func(p redis.Pipeliner) { raw = p.Get(ctx, keyName(id)) }); err != nil {
-		return k, false, err
-	}
-	if errors.Is(raw.Err(), redis.Nil) {
+	r, text, err := s.key(ctx, id)
+	if errors.Is(err, ErrInvalid) {
 		return k, false, ErrNoKey
 	}
-	r, err := parseRecord(id, raw.Val())
 	if err != nil {
 		return k, false, err
 	}
@@ -201,7 +198,7 @@ func (s store) tryChange(ctx context.Context, subject [32]byte, id string, edit 
 	}
 	var answer *redis.Cmd
 	err = s.write(ctx, func(p redis.Pipeliner) {
-		answer = swap.Eval(ctx, p, []string{keyName(id), hintChannel}, raw.Val(), changed, id)
+		answer = swap.Eval(ctx, p, []string{keyName(id), hintChannel}, text, changed, id)
 	})
 	if err != nil {
 		return k, false, err

@@ -114,7 +114,7 @@ func (c *charge) covered() bool {
 	return true
 }
 
-// names are the counters' names in the store.
+// name is a counter's name in the store.
 func (a *account) name(key string, day bool, window int64) string {
 	out := a.prefix
 	if key != "" {

@@ -98,20 +98,17 @@ func (l *Limiter) lease(ctx context.Context, a *account, c *charge) error {
 
 func (c *charge) question(a *account) (names []string, args []any) {
 	args = append(args, Share)
-	var lives []any
+	var seconds []any
 	for i, e := range c.entries() {
-		key, day, life := "", i%2 == 1, 2*minuteSeconds
+		key := ""
 		if i >= 2 {
 			key = c.budget.KeyID
 		}
-		if day {
-			life = 2 * daySeconds
-		}
-		names = append(names, a.name(key, day, e.counter.window))
+		names = append(names, a.name(key, i%2 == 1, e.counter.window))
 		args = append(args, e.counter.left, e.need, e.limit)
-		lives = append(lives, life)
+		seconds = append(seconds, int(lives[i%2].Seconds()))
 	}
-	return names, append(args, lives...)
+	return names, append(args, seconds...)
 }
 
 // doubt is for a question without an answer: what was held may have been given

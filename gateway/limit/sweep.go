@@ -75,16 +75,18 @@ func (l *Limiter) list() map[place]*account {
 	return out
 }
 
+// lives is how long the store keeps the counters of a minute and of a day: until nobody
+// asks for them any more.
+var lives = [2]time.Duration{2 * minuteSeconds * time.Second, 2 * daySeconds * time.Second}
+
 // collect takes what is to be reported out of the counters.
 func (a *account) collect(to []change, unused bool) []change {
 	add := func(key string, p *pair) {
-		for _, c := range []change{
-			{counter: &p.minute, name: a.name(key, false, p.minute.window), life: 2 * minuteSeconds * time.Second},
-			{counter: &p.day, name: a.name(key, true, p.day.window), life: 2 * daySeconds * time.Second},
-		} {
-			if left := c.counter.left; left < 0 || left > 0 && unused {
-				c.account, c.window, c.amount, c.counter.left = a, c.counter.window, -left, 0
-				to = append(to, c)
+		for day, c := range []*counter{&p.minute, &p.day} {
+			if c.left < 0 || c.left > 0 && unused {
+				name, life := a.name(key, day == 1, c.window), lives[day]
+				to = append(to, change{counter: c, account: a, window: c.window, amount: -c.left, name: name, life: life})
+				c.left = 0
 			}
 		}
 	}

@@ -22,6 +22,7 @@ const (
 // Ledger keeps a Redis stream per day, and sums per licensee and day.
 type Ledger struct {
 	Reader
+	store    Store
 	log      *slog.Logger
 	instance string // this gateway, in the store
 
@@ -48,7 +49,7 @@ func New(s Store, log *slog.Logger) *Ledger {
 	var id [8]byte
 	rand.Read(id[:]) // never fails
 	l := &Ledger{
-		Reader: Reader{s}, log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
+		Reader: Reader{s}, store: s, log: log, instance: hex.EncodeToString(id[:]), open: map[*Record]struct{}{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.wait.Go(l.run)

@@ -68,12 +68,16 @@ func logName(day string) string { return namespace + "log:" + day }
 // Store is the state store; *state.Store. Without an error the answers of the
 // commands can be believed.
 type Store interface {
-	Read(ctx context.Context, commands func(redis.Pipeliner)) error
+	reading
 	Write(ctx context.Context, commands func(redis.Pipeliner)) error
 }
 
 // Reader reads the ledger.
-type Reader struct{ store Store }
+type Reader struct{ from reading }
+
+type reading interface {
+	Read(ctx context.Context, commands func(redis.Pipeliner)) error
+}
 
 // NewReader reads whatever a Redis holds, also one that gateways do not believe.
 func NewReader(r redis.UniversalClient) Reader { return Reader{unguarded{r}} }
@@ -85,10 +89,6 @@ func (u unguarded) Read(ctx context.Context, commands func(redis.Pipeliner)) err
 	return err
 }
 
-func (u unguarded) Write(ctx context.Context, commands func(redis.Pipeliner)) error {
-	return u.Read(ctx, commands)
-}
-
 // Totals sums what the subject used from one UTC day to another, both included,
 // by day, model and key.
 func (l Reader) Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]Total, error) {
@@ -98,7 +98,7 @@ func (l Reader) Totals(ctx context.Context, subject [32]byte, from, to time.Time
 	}
 	var days []string
 	var answers []*redis.MapStringStringCmd
-	err := l.store.Read(ctx, func(p redis.Pipeliner) {
+	err := l.from.Read(ctx, func(p redis.Pipeliner) {
 		for day := from; !day.After(to); day = day.AddDate(0, 0, 1) {
 			days = append(days, day.Format(dayLayout))
 			answers = append(answers, p.HGetAll(ctx, sumsName(subject, day.Format(dayLayout))))
@@ -158,7 +158,7 @@ func (l Reader) Entries(ctx context.Context, day time.Time, each func(Entry) err
 	name := logName(day.UTC().Format(dayLayout))
 	for start := "-"; ; {
 		var page *redis.XMessageSliceCmd
-		if err := l.store.Read(ctx, func(p redis.Pipeliner) { page = p.XRangeN(ctx, name, start, "+", 500) }); err != nil {
+		if err := l.from.Read(ctx, func(p redis.Pipeliner) { page = p.XRangeN(ctx, name, start, "+", 500) }); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		for _, m := range page.Val() {

@@ -154,7 +154,7 @@ func (s *Store) run(ctx context.Context, write bool, commands func(redis.Pipelin
 		return err
 	}
 	known := s.remembered() // before asking: more may be confirmed while the answer is under way
-	found, err := s.ask(ctx, known.Gateway, write, commands)
+	found, err := s.ask(ctx, known, write, commands)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
@@ -169,19 +169,19 @@ func (s *Store) run(ctx context.Context, write bool, commands func(redis.Pipelin
 type found struct {
 	mark
 	previous, lost string
-	number         int64 // of this very write; 0 for a read
+	number         int64 // of this very write; 0 for a read, and for a write on too old a copy
 }
 
 // ask runs the commands, then counts them if they write: a copy of the store that has
 // the new number has the writes too.
-func (s *Store) ask(ctx context.Context, gateway string, write bool, commands func(redis.Pipeliner)) (f found, err error) {
+func (s *Store) ask(ctx context.Context, known mark, write bool, commands func(redis.Pipeliner)) (f found, err error) {
 	p := s.o.Client.Pipeline()
 	commands(p)
-	number := new(redis.IntCmd)
+	number := new(redis.Cmd)
 	if write {
-		number = p.HIncrBy(ctx, markName, gateway, 1)
+		number = countScript.Eval(ctx, p, []string{markName}, known.Gateway, known.Generation, known.Writes)
 	}
-	fields := p.HMGet(ctx, markName, "generation", gateway, "previous", "lost")
+	fields := p.HMGet(ctx, markName, "generation", known.Gateway, "previous", "lost")
 	cmds, _ := p.Exec(ctx) // its error is that of the first command, redis.Nil included
 	for _, c := range cmds {
 		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
@@ -193,12 +193,20 @@ func (s *Store) ask(ctx context.Context, gateway string, write bool, commands fu
 	if len(values) != 4 {
 		return f, fmt.Errorf("the mark has %d fields", len(values))
 	}
-	f = found{mark{Gateway: gateway, Generation: text(0)}, text(2), text(3), number.Val()}
+	f = found{mark: mark{Gateway: known.Gateway, Generation: text(0)}, previous: text(2), lost: text(3)}
+	f.number, _ = number.Val().(int64) // none for a read
 	if text(1) != "" {
 		f.Writes, err = strconv.ParseInt(text(1), 10, 64)
 	}
 	return f, err
 }
+
+// countScript counts a write, but not on a copy that lacks confirmed ones: the answer may
+// get lost, and the number would then stand for one of those.
+var countScript = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 'generation') == ARGV[2] and
+   tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') < tonumber(ARGV[3]) then return 0 end
+return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`)
 
 // judge compares the store's mark with what it must be at least, and remembers it.
 func (s *Store) judge(known mark, f found) *loss {
@@ -317,7 +325,7 @@ func (s *Store) beat(ctx context.Context) {
 
 func (s *Store) recover(ctx context.Context, l *loss) {
 	known := s.remembered()
-	f, err := s.ask(ctx, known.Gateway, false, func(redis.Pipeliner) {})
+	f, err := s.ask(ctx, known, false, func(redis.Pipeliner) {})
 	if err != nil {
 		return
 	}
