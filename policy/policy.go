@@ -50,6 +50,16 @@ func (s Scope) String() string {
 	return strings.Join(names, ",")
 }
 
+// ScopeNamed is the use of one name, as String prints it.
+func ScopeNamed(name string) (Scope, bool) {
+	for _, use := range uses {
+		if use.name == name {
+			return use.bit, true
+		}
+	}
+	return 0, false
+}
+
 var uses = []struct {
 	name string
 	bit  Scope

@@ -351,4 +351,10 @@ func TestScopeNames(t *testing.T) {
 			t.Errorf("%x: got %q, want %q", uint32(s), got, want)
 		}
 	}
+	if s, ok := policy.ScopeNamed("host"); !ok || s != policy.ScopeHost {
+		t.Errorf("host is %v, %v", s, ok)
+	}
+	if _, ok := policy.ScopeNamed("none"); ok {
+		t.Error("there is a use named none")
+	}
 }

@@ -100,7 +100,7 @@ func layerOf(r licensecheck.Reading) layer {
 func viewOf(l policy.License, block uint64) *view {
 	return &view{
 		Block: block, Status: contract.StatusName(l.Status), Seq: l.Seq, NotBefore: l.NotBefore, NotAfter: l.NotAfter,
-		Scope: scopeText(l.Scope), Plan: l.PlanVersion,
+		Scope: l.Scope.String(), Plan: l.PlanVersion,
 	}
 }
 
@@ -113,7 +113,7 @@ func (e *explanation) conclude(now time.Time, q question) {
 	l, plan := e.grant.Final, e.grant.Plan.Within(q.caps)
 	if l.Seq != 0 {
 		e.Window = windowText(now, l)
-		e.Scope = scopeText(l.Scope)
+		e.Scope = l.Scope.String()
 		e.Plan = &planLayer{l.PlanVersion, plan.RPM, plan.TokensPerDay, plan != e.grant.Plan}
 	}
 	if e.Host != nil && e.Host.Decision != policy.Allowed.String() {

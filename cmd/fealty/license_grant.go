@@ -284,35 +284,14 @@ func subjectText(subject [32]byte) string {
 	return hex0x(subject[:])
 }
 
-var scopes = []struct {
-	name string
-	bit  policy.Scope
-}{
-	{"chat", policy.ScopeChat}, {"completions", policy.ScopeCompletions},
-	{"embeddings", policy.ScopeEmbeddings}, {"host", policy.ScopeHost},
-}
-
-func parseScope(text string) (policy.Scope, error) {
-	var out policy.Scope
-next:
-	for _, word := range strings.Split(text, ",") {
-		for _, s := range scopes {
-			if strings.TrimSpace(word) == s.name && s.bit != policy.ScopeHost {
-				out |= s.bit
-				continue next
-			}
+// parseScope reads the uses of a wallet.
+func parseScope(text string) (out policy.Scope, err error) {
+	for word := range strings.SplitSeq(text, ",") {
+		use, ok := policy.ScopeNamed(strings.TrimSpace(word))
+		if !ok || use == policy.ScopeHost {
+			return 0, usagef("--scope: %q is none of chat, completions, embeddings", word)
 		}
-		return 0, usagef("--scope: %q is none of chat, completions, embeddings", word)
+		out |= use
 	}
 	return out, nil
-}
-
-func scopeText(scope policy.Scope) string {
-	var names []string
-	for _, s := range scopes {
-		if scope&s.bit != 0 {
-			names = append(names, s.name)
-		}
-	}
-	return strings.Join(names, ",")
 }

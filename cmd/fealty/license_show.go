@@ -176,7 +176,7 @@ func (c *showCommand) ask(ctx context.Context, q question) (*explanation, error)
 		return nil, err
 	}
 	chain.Err, cache.Err = c.redact(chain.Err, q), c.redact(cache.Err, q)
-	e := &explanation{Subject: c.subject, Model: hex0x(q.model[:]), Asked: scopeText(q.want), Rules: q.rules}
+	e := &explanation{Subject: c.subject, Model: hex0x(q.model[:]), Asked: q.want.String(), Rules: q.rules}
 	e.Chain, e.Redis = layerOf(chain), layerOf(cache)
 	e.grant, e.found = chain.Grant, chain.Err == nil
 	e.chainErr = chain.Err
