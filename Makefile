@@ -38,7 +38,7 @@ interop: build ## against llama.cpp, transformers and the Python SDK, built once
 fuzz: ## the parsers of untrusted bytes, each for FUZZTIME
 	@for f in $(FUZZERS); do \
 	  echo "fuzz $${f#*:} for $(FUZZTIME)"; \
-	  $(GO) test -run '^$$' -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) ./$${f%:*}; \
+	  $(GO) test -run '^$$' -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x ./$${f%:*}; \
 	done
 
 race: ## the packages that share memory between requests, under the race detector

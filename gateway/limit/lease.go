@@ -69,7 +69,7 @@ func (l *Limiter) lease(ctx context.Context, a *account, c *charge) error {
 	}
 	// A client that leaves does not stop the question: its answer would be lost, and
 	// what was leased with it.
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.wait)
 	defer cancel()
 	names, args := c.question(a)
 	var answer *redis.Cmd

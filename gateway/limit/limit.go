@@ -50,14 +50,15 @@ func (e *Exceeded) Error() string {
 type Limiter struct {
 	store      Store
 	deployment string
+	wait       time.Duration // for one answer of the store
 
 	mu       sync.Mutex
 	accounts map[place]*account
 	broken   error     // why the store is left alone
 	until    time.Time // for how long
 
-	stop chan struct{}
-	wait sync.WaitGroup
+	stop    chan struct{}
+	running sync.WaitGroup
 }
 
 // Store is the state store; *state.Store.
@@ -70,16 +71,18 @@ type Store interface {
 
 // New counts for one deployment: a name that its gateways share. Close the
 // limiter, so that what it leased is given back.
-func New(s Store, deployment string) *Limiter {
-	l := &Limiter{store: s, deployment: deployment, accounts: map[place]*account{}, stop: make(chan struct{})}
-	l.wait.Go(l.tend)
+func New(s Store, deployment string) *Limiter { return start(s, deployment, wait) }
+
+func start(s Store, deployment string, wait time.Duration) *Limiter {
+	l := &Limiter{store: s, deployment: deployment, wait: wait, accounts: map[place]*account{}, stop: make(chan struct{})}
+	l.running.Go(l.tend)
 	return l
 }
 
 // Close gives back what is leased. No request may be running.
 func (l *Limiter) Close() error {
 	close(l.stop)
-	l.wait.Wait()
+	l.running.Wait()
 	return nil
 }
 

@@ -39,7 +39,7 @@ type gateway struct {
 }
 
 func connect(t testing.TB, addr string) *gateway {
-	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: 20 * time.Second})
 	t.Cleanup(func() { c.Close() })
 	if _, err := state.Init(t.Context(), c); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func connect(t testing.TB, addr string) *gateway {
 	t.Cleanup(func() { guarded.Close() })
 	g := &gateway{client: c, state: guarded}
 	c.AddHook(g)
-	g.Limiter = limit.New(guarded, "test")
+	g.Limiter = limit.NewPatient(guarded, "test")
 	t.Cleanup(func() { g.Limiter.Close() })
 	return g
 }

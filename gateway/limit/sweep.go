@@ -98,7 +98,7 @@ func (a *account) collect(to []change, unused bool) []change {
 }
 
 func (l *Limiter) report(changes []change) error {
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	ctx, cancel := context.WithTimeout(context.Background(), l.wait)
 	defer cancel()
 	return l.store.Write(ctx, func(p redis.Pipeliner) {
 		for _, c := range changes {
