@@ -7,62 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-
-	"github.com/fealty/fealty/internal/openai"
 )
-
-// counters is what /metrics shows. Labels come from fixed sets: codes, and the
-// models of the config.
-type counters struct {
-	set    *metrics.Set
-	panics *metrics.Counter
-	first  *metrics.Histogram
-}
-
-func newCounters(s *Server) *counters {
-	set := metrics.NewSet()
-	set.NewGauge("fealty_answers_running", func() float64 { return float64(len(s.slots)) })
-	set.NewGauge("fealty_state_lost", func() float64 {
-		if s.deps.Identities.Err() != nil {
-			return 1
-		}
-		return 0
-	})
-	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.deps.Ledger.Waiting()) })
-	return &counters{
-		set:    set,
-		panics: set.NewCounter("fealty_panics_total"),
-		first:  set.NewHistogram("fealty_first_byte_seconds"),
-	}
-}
-
-// request counts an answered request by "ok" or the code of its refusal.
-func (c *counters) request(code string) {
-	c.set.GetOrCreateCounter(fmt.Sprintf("fealty_requests_total{code=%q}", known(code))).Inc()
-}
-
-// cut counts a stream that ended early.
-func (c *counters) cut(code string) {
-	c.set.GetOrCreateCounter(fmt.Sprintf("fealty_streams_cut_total{code=%q}", known(code))).Inc()
-}
-
-// known bounds the label: an upstream's own codes are its own business.
-func known(code string) string {
-	if plainName(code) && len(code) <= 40 {
-		return code
-	}
-	return "other"
-}
-
-func (c *counters) firstByte(after time.Duration) { c.first.Update(after.Seconds()) }
-
-func (c *counters) tokens(model string, u openai.Usage) {
-	c.set.GetOrCreateCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"prompt\"}", model)).Add(u.PromptTokens)
-	c.set.GetOrCreateCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"completion\"}", model)).Add(u.CompletionTokens)
-}
 
 // admitted checks the second listener's own token, if one is set.
 func (x *exchange) admitted() error {
@@ -86,6 +33,9 @@ func (x *exchange) showMetrics() error {
 	}
 	var out bytes.Buffer
 	x.s.metrics.set.WritePrometheus(&out)
+	for _, c := range x.s.deps.Collectors {
+		c.WritePrometheus(&out)
+	}
 	metrics.WriteProcessMetrics(&out)
 	x.http.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	x.http.Response.SetBodyRaw(out.Bytes())

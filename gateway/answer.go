@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,15 @@ type answer struct {
 	id          string // x-request-id
 	pass        pass
 	scope       policy.Scope
+	credential  []byte    // to ask again whether it still stands
+	confirmed   time.Time // when it last did; of askCallers
 	began       time.Time
 	reservation *limit.Reservation // nil until the budget is charged
 	record      *usage.Record      // nil until the ledger has it
 	backend     Answer             // nil until the backend has accepted
-	seen        bool               // the client was sent a first byte
+	queued      bool               // it has one of its model's places
+	tokens      int                // of the answer, when it last had more
+	grew        time.Time          // when that was; zero: it has none yet
 	handed      bool               // a stream is ended by fasthttp closing it
 	status      string             // for the ledger; "" while a stream runs
 
@@ -97,9 +102,12 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 	select {
 	case x.s.slots <- struct{}{}:
 	default:
-		return nil, overloaded()
+		return nil, errOverloaded
 	}
-	a := &answer{s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error"}
+	a := &answer{
+		s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error",
+		credential: bytes.Clone(credential(&x.http.Request.Header)), confirmed: time.Now(),
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a.cancel = cancel
 	a.ctx, a.release = context.WithTimeout(ctx, x.s.cfg.Timeouts.Request)
@@ -110,10 +118,14 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 	return a, nil
 }
 
-// start asks the operator's rules and charges the budget, then the backend begins.
+// start asks the operator's rules, waits for its turn and charges the budget, then the
+// backend begins.
 func (a *answer) start(call Call) (err error) {
 	tokens := estimate(call.Request.PromptBytes, call.MaxTokens)
 	if err := a.s.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
+		return err
+	}
+	if err := a.queue(tokens); err != nil {
 		return err
 	}
 	if a.reservation, err = a.s.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
@@ -126,6 +138,15 @@ func (a *answer) start(call Call) (err error) {
 		return stateUnavailable(err)
 	}
 	a.backend, err = a.pass.model.Backend.Generate(a.ctx, call)
+	return err
+}
+
+// queue waits for one of the model's places.
+func (a *answer) queue(tokens uint64) error {
+	m, began := a.pass.model, time.Now()
+	err := m.queue.enter(a.ctx, a.pass.caller.Subject, a.pass.grant.Final.PlanVersion, tokens)
+	m.metrics.queued.Update(time.Since(began).Seconds())
+	a.queued = err == nil
 	return err
 }
 
@@ -224,7 +245,9 @@ func (s *stream) take(p []byte) int {
 }
 
 func (s *stream) advance() {
+	s.conn.silent(true)
 	part, err := s.backend.Next()
+	s.conn.silent(false)
 	switch {
 	case errors.Is(err, io.EOF):
 		s.status = "ok"
@@ -233,11 +256,25 @@ func (s *stream) advance() {
 	default:
 		used := s.backend.Usage()
 		s.record.Progress(used.PromptTokens, used.CompletionTokens)
-		if s.rest = part; !s.seen {
-			s.seen = true
-			s.s.metrics.firstByte(time.Since(s.began))
-		}
+		s.rest = part
+		s.timed(used.CompletionTokens)
 	}
+}
+
+// timed measures from the request to its first token, and between tokens. Of tokens
+// that come together each counts with its share of the gap.
+func (a *answer) timed(tokens int) {
+	fresh := tokens - a.tokens
+	if fresh <= 0 {
+		return
+	}
+	now := time.Now()
+	if a.grew.IsZero() {
+		a.pass.model.metrics.first.Update(now.Sub(a.began).Seconds())
+	} else {
+		a.pass.model.metrics.gap.Update(now.Sub(a.grew).Seconds() / float64(fresh))
+	}
+	a.tokens, a.grew = tokens, now
 }
 
 // fail makes the terminal event.
@@ -280,6 +317,9 @@ func (a *answer) end() {
 	a.cancel(nil)
 	a.s.running.remove(a)
 	a.settle(used)
+	if a.queued {
+		a.pass.model.queue.leave()
+	}
 	<-a.s.slots
 }
 
@@ -289,42 +329,9 @@ func (a *answer) settle(used openai.Usage) {
 	}
 	if a.record != nil {
 		a.record.End(a.status, used.PromptTokens, used.CompletionTokens)
-		a.s.metrics.tokens(a.pass.model.cfg.Name, used)
+		a.pass.model.metrics.spent(used)
+		a.s.metrics.key(a.pass.caller.KeyID, used)
 	}
-}
-
-// recheck cuts running answers whose license, or whose host's, no longer stands.
-func (s *Server) recheck(ctx context.Context) {
-	tick := time.NewTicker(s.cfg.Timeouts.Recheck)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-s.changed:
-		}
-		for _, a := range s.running.all() {
-			if err := s.standing(ctx, a); err != nil {
-				a.cancel(err)
-			}
-		}
-	}
-}
-
-// LicenseChanged says that some license may have changed: running answers are looked
-// at now rather than at the next tick. It does not wait.
-func (s *Server) LicenseChanged() {
-	select {
-	case s.changed <- struct{}{}:
-	default: // it is known already
-	}
-}
-
-// standing asks again what admit asked.
-func (s *Server) standing(ctx context.Context, a *answer) error {
-	_, err := s.admit(ctx, s.deps.Now(), a.pass.caller, a.pass.model.cfg.Name, a.scope)
-	return err
 }
 
 // panicked is the one place where a panic becomes an error, a log line and a count.

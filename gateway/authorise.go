@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,7 +11,6 @@ import (
 	"github.com/fealty/fealty/gateway/identity"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/rules"
-	"github.com/fealty/fealty/internal/openai"
 	"github.com/fealty/fealty/policy"
 )
 
@@ -70,10 +68,7 @@ func (s *Server) admit(ctx context.Context, now time.Time, caller *identity.Call
 		return pass{}, unknownModel(name)
 	}
 	if !caller.May(m.cfg.Name) {
-		return pass{}, &openai.Error{
-			Status: http.StatusForbidden, Code: "key_scope", Param: "model",
-			Message: "This API key was made for other models.",
-		}
+		return pass{}, keyScope()
 	}
 	if err := s.hosted(ctx, now, m); err != nil {
 		return pass{}, err

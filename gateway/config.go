@@ -31,6 +31,12 @@ type Config struct {
 	Rules      string         `yaml:"rules"` // file of Cedar policies; empty: none
 	Limits     LimitsConfig   `yaml:"limits"`
 	Timeouts   TimeoutsConfig `yaml:"timeouts"`
+	Metrics    MetricsConfig  `yaml:"metrics"`
+}
+
+// MetricsConfig bounds what /metrics holds.
+type MetricsConfig struct {
+	Keys int `yaml:"keys"` // API keys that have counters of their own; further ones share one. Zero: none has
 }
 
 // AdminConfig is the second listener.
@@ -103,6 +109,32 @@ type ModelConfig struct {
 	DefaultTokens  int                   `yaml:"default_max_tokens"`
 	MaxTokens      int                   `yaml:"max_tokens"`
 	Caps           CapsConfig            `yaml:"caps"`
+	Admission      AdmissionConfig       `yaml:"admission"`
+}
+
+// AdmissionConfig is how many requests of a model run at once, and who is next.
+type AdmissionConfig struct {
+	Concurrent int           `yaml:"concurrent"` // answers at once. Zero: no bound beside limits.concurrent
+	Queue      int           `yaml:"queue"`      // requests that wait for their turn. Zero: 4 times concurrent
+	Wait       time.Duration `yaml:"wait"`       // the longest that one waits. Zero: 10s
+	// Weights by version of the plan: licensees share the model in this proportion. Zero: 1.
+	Weights map[uint32]float64 `yaml:"weights"`
+}
+
+func (a AdmissionConfig) filled() AdmissionConfig {
+	def(&a.Queue, 4*a.Concurrent)
+	def(&a.Wait, 10*time.Second)
+	return a
+}
+
+func (a AdmissionConfig) validate(errs *problems, at string) {
+	errs.need(at+".concurrent", a.Concurrent >= 0 && a.Concurrent <= 1<<20, "0 to 1048576 requests")
+	errs.need(at+".queue", a.Queue >= 0 && a.Queue <= 1<<20, "0 to 1048576 requests")
+	errs.need(at+".queue", a.Queue == 0 || a.Concurrent > 0, "concurrent too: without it nobody waits")
+	errs.within(at+".wait", a.Wait, time.Millisecond, time.Hour)
+	for plan, w := range a.Weights {
+		errs.need(fmt.Sprintf("%s.weights[%d]", at, plan), w >= 0.001 && w <= 1000, "a share from 0.001 to 1000")
+	}
 }
 
 // CapsConfig is what the operator allows each licensee at most, whatever its plan.
@@ -152,7 +184,7 @@ type InverseNucleusConfig struct {
 // LimitsConfig bounds what clients may make the gateway hold.
 type LimitsConfig struct {
 	Body       int `yaml:"body"`       // bytes of a request. Zero: 4 MiB
-	Concurrent int `yaml:"concurrent"` // requests being answered. Zero: 4096
+	Concurrent int `yaml:"concurrent"` // requests being answered or waiting for it. Zero: 4096
 }
 
 // TimeoutsConfig bounds every wait.
@@ -164,6 +196,8 @@ type TimeoutsConfig struct {
 	Silent  time.Duration `yaml:"silent"`  // between an upstream's bytes. Zero: 2m
 	Recheck time.Duration `yaml:"recheck"` // between license checks of a running answer. Zero: 1s
 	Drain   time.Duration `yaml:"drain"`   // for answers to finish at shutdown. Zero: 25s
+	// Heartbeat is how long a stream may say nothing before it says that it is alive. Zero: 15s
+	Heartbeat time.Duration `yaml:"heartbeat"`
 }
 
 // LoadConfig reads and validates a file.
@@ -201,6 +235,7 @@ func (c *Config) Validate() error {
 	c.Identity.validate(&errs, c.Chains)
 	c.Limits.validate(&errs)
 	c.Timeouts.validate(&errs)
+	errs.need("metrics.keys", c.Metrics.Keys >= 0 && c.Metrics.Keys <= 10_000, "0 to 10000 API keys")
 	for i, chain := range c.Chains {
 		chain.validate(&errs, fmt.Sprintf("chains[%d]", i))
 	}
@@ -320,6 +355,7 @@ func (m ModelConfig) validate(errs *problems, at string) {
 		errs.need(at+".inverse_nucleus.k", n.K >= 0 && n.K <= 100, "0 to 100")
 	}
 	m.Backend.validate(errs, at+".backend")
+	m.Admission.validate(errs, at+".admission")
 }
 
 func (b BackendConfig) validate(errs *problems, at string) {
@@ -349,6 +385,7 @@ func (t TimeoutsConfig) validate(errs *problems) {
 	errs.within("timeouts.silent", t.Silent, time.Millisecond, time.Hour)
 	errs.within("timeouts.recheck", t.Recheck, time.Millisecond, time.Hour)
 	errs.within("timeouts.drain", t.Drain, time.Millisecond, time.Hour)
+	errs.within("timeouts.heartbeat", t.Heartbeat, time.Millisecond, time.Hour)
 }
 
 // filled is the config with its documented defaults.
@@ -363,6 +400,7 @@ func (c Config) filled() Config {
 	def(&t.Silent, 2*time.Minute)
 	def(&t.Recheck, time.Second)
 	def(&t.Drain, 25*time.Second)
+	def(&t.Heartbeat, 15*time.Second)
 	return c
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -32,6 +33,10 @@ type conn struct {
 	write  time.Duration
 	linger bool // the client may still be sending: let it read our answer
 
+	writing sync.Mutex // of what follows, and of writes
+	wrote   time.Time  // when the last one began
+	quiet   bool       // a stream's next bytes are waited for: all before them are out
+
 	ahead   [256]byte
 	unread  []byte        // in ahead
 	watched chan struct{} // closed when the watcher has ended; nil: none runs
@@ -49,10 +54,49 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write gives each write its own time: a stream may be long, a stall may not.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.put(p)
+}
+
+func (c *conn) put(p []byte) (int, error) {
+	c.wrote = time.Now()
+	if err := c.Conn.SetWriteDeadline(c.wrote.Add(c.write)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)
+}
+
+// silent says whether a stream now waits for its backend, having sent all it had.
+func (c *conn) silent(yes bool) {
+	if c == nil {
+		return
+	}
+	c.writing.Lock()
+	c.quiet = yes
+	c.writing.Unlock()
+}
+
+// heartbeat is an SSE comment in a chunk of its own, without the blank line that would
+// end an event.
+const heartbeat = "2\r\n:\n\r\n"
+
+// beat sends a heartbeat if the stream has been silent for so long. It does not wait:
+// lost is called should the client be gone.
+func (c *conn) beat(after time.Duration, lost func()) {
+	if !c.writing.TryLock() {
+		return // it is being written to
+	}
+	if !c.quiet || time.Since(c.wrote) < after {
+		c.writing.Unlock()
+		return
+	}
+	go func() {
+		defer c.writing.Unlock()
+		if _, err := c.put([]byte(heartbeat)); err != nil {
+			lost()
+		}
+	}()
 }
 
 // Close lets a client that still sends see the answer before the connection goes:
@@ -147,6 +191,26 @@ func (r *running) all() []*answer {
 		out = append(out, a)
 	}
 	return out
+}
+
+// beat keeps silent streams alive: what stands between drops connections on which
+// nothing moves.
+func (s *Server) beat(ctx context.Context) {
+	every := s.cfg.Timeouts.Heartbeat
+	tick := time.NewTicker(max(every/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, a := range s.running.all() {
+			if a.conn != nil {
+				a.conn.beat(every, func() { a.cancel(errClientGone) })
+			}
+		}
+	}
 }
 
 func (r *running) cutAll(why error) {

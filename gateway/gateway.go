@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -59,7 +60,10 @@ type Ledger interface {
 	Totals(ctx context.Context, subject [32]byte, from, to time.Time) ([]usage.Total, error)
 }
 
-// Deps is what the server asks. All are required but Rules, Log and Now.
+// Collector is metrics of another part; *metrics.Set of VictoriaMetrics.
+type Collector interface{ WritePrometheus(w io.Writer) }
+
+// Deps is what the server asks. All are required but Rules, Collectors, Log and Now.
 type Deps struct {
 	Identities Identities
 	Limits     Limits
@@ -68,6 +72,7 @@ type Deps struct {
 	Proof      HostProof        // with what the host shows that these are its own
 	Models     map[string]Model // by ModelConfig.Name
 	Rules      *rules.Rules     // the operator's own; nil: none
+	Collectors []Collector      // what else /metrics shows
 	Log        *slog.Logger     // nil: discards
 	Now        func() time.Time // nil: time.Now
 }
@@ -102,8 +107,10 @@ type Server struct {
 // model is one served model.
 type model struct {
 	Model
-	cfg ModelConfig
-	id  [32]byte
+	cfg     ModelConfig
+	id      [32]byte
+	queue   *queue
+	metrics *modelMetrics
 }
 
 // New checks that config and dependencies fit. It listens to nothing yet.
@@ -123,14 +130,16 @@ func New(deps Deps, cfg Config) (*Server, error) {
 		cfg: cfg, deps: deps, models: map[string]*model{}, started: deps.Now(),
 		slots: make(chan struct{}, cfg.Limits.Concurrent), changed: make(chan struct{}, 1),
 	}
+	s.metrics = newCounters(s)
 	if err := s.addModels(); err != nil {
 		return nil, err
 	}
-	s.metrics = newCounters(s)
 	s.http, s.admin = s.newHTTP(s.handle), s.newHTTP(s.handleAdmin)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.wait.Go(func() { s.recheck(ctx) })
+	s.wait.Go(func() { s.recheckCallers(ctx) })
+	s.wait.Go(func() { s.beat(ctx) })
 	return s, nil
 }
 
@@ -141,7 +150,8 @@ func (s *Server) addModels() error {
 			return fmt.Errorf("gateway: model %q has no backend or no license checker", cfg.Name)
 		}
 		def(&cfg.DefaultTokens, min(1024, orMax(cfg.MaxTokens)))
-		m := &model{Model: dep, cfg: cfg, id: cfg.License.ID()}
+		m := &model{Model: dep, cfg: cfg, id: cfg.License.ID(), queue: newQueue(cfg.Admission)}
+		m.metrics = s.metrics.model(m)
 		s.listed = append(s.listed, m)
 		for _, name := range append([]string{cfg.Name}, cfg.Aliases...) {
 			s.models[name] = m

@@ -32,10 +32,16 @@ var (
 	}
 )
 
-func overloaded() *openai.Error {
+// errOverloaded is also for those who waited in vain.
+var errOverloaded = &openai.Error{
+	Status: http.StatusServiceUnavailable, Code: "overloaded", Retry: true, RetryAfter: time.Second,
+	Message: "This gateway is answering as many requests as it can. Send the request again.",
+}
+
+func keyScope() *openai.Error {
 	return &openai.Error{
-		Status: http.StatusServiceUnavailable, Code: "overloaded", Retry: true, RetryAfter: time.Second,
-		Message: "This gateway is answering as many requests as it can (limits.concurrent). Send the request again.",
+		Status: http.StatusForbidden, Code: "key_scope", Param: "model",
+		Message: "This API key was made for other models.",
 	}
 }
 

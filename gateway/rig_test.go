@@ -320,6 +320,7 @@ func testConfig(t *testing.T) gateway.Config {
 	cfg.Models = cfg.Models[:1]
 	cfg.Models[0].Name, cfg.Models[0].Aliases = "echo", []string{"gpt-4o", "org/echo"}
 	cfg.Models[0].DefaultTokens, cfg.Models[0].MaxTokens = 64, 2048
+	cfg.Models[0].Admission = gateway.AdmissionConfig{}
 	cfg.Timeouts = gateway.TimeoutsConfig{Recheck: 20 * time.Millisecond}
 	return cfg
 }

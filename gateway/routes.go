@@ -99,7 +99,10 @@ func (s *Server) handleAdmin(ctx *fasthttp.RequestCtx) { s.serve(ctx, adminRoute
 
 func (s *Server) serve(ctx *fasthttp.RequestCtx, table map[string]map[string]handler) {
 	x := s.begin(ctx)
-	if err := x.route(table); err != nil {
+	if err := framed(&ctx.Request.Header); err != nil {
+		x.refuse(err)
+		ctx.SetConnectionClose() // whatever follows may not be a request
+	} else if err := x.route(table); err != nil {
 		x.refuse(err)
 	}
 	x.finish()
