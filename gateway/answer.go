@@ -42,6 +42,8 @@ type answer struct {
 
 func (x *exchange) chat() error       { return x.generate(openai.Chat, policy.ScopeChat) }
 func (x *exchange) completion() error { return x.generate(openai.Completion, policy.ScopeCompletions) }
+func (x *exchange) embedding() error  { return x.generate(openai.Embedding, policy.ScopeEmbeddings) }
+func (x *exchange) response() error   { return x.generate(openai.Response, policy.ScopeChat) }
 
 // generate answers one generation request, up to the first byte of a stream.
 func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
@@ -87,10 +89,13 @@ func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
 func (x *exchange) call(r *openai.Request, m *model) (Call, error) {
 	most := orMax(m.cfg.MaxTokens)
 	if r.MaxTokens > most {
-		return Call{}, openai.Invalid("max_tokens", "max_tokens is %d; this model allows at most %d.", r.MaxTokens, most)
+		return Call{}, openai.Invalid(r.BoundBy(), "%s is %d; this model allows at most %d.", r.BoundBy(), r.MaxTokens, most)
 	}
 	tokens := r.MaxTokens
 	def(&tokens, m.cfg.DefaultTokens)
+	if r.ScoreOnly || r.BoundBy() == "" {
+		tokens = 0
+	}
 	return Call{Request: r, Model: r.Model, ID: x.id[len(requestPrefix):], Created: x.now.Unix(), MaxTokens: tokens}, nil
 }
 
@@ -121,7 +126,7 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 // start asks the operator's rules, waits for its turn and charges the budget, then the
 // backend begins.
 func (a *answer) start(call Call) (err error) {
-	tokens := estimate(call.Request.PromptBytes, call.MaxTokens)
+	tokens := estimate(call.Request.PromptBytes, call.MaxTokens*call.Request.Answers())
 	if err := a.s.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
 		return err
 	}

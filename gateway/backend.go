@@ -39,3 +39,21 @@ type Answer interface {
 	// Close frees what the answer holds. It may be called at any time, once.
 	Close()
 }
+
+// Reporter is a Backend that asks servers elsewhere.
+type Reporter interface {
+	// Stats is each server's state, in a fixed order.
+	Stats() []UpstreamStats
+}
+
+// UpstreamStats is how one upstream server does.
+type UpstreamStats struct {
+	URL      string
+	Fallback bool   // asked only when the others cannot answer
+	Healthy  bool   // it is asked
+	Problem  string // why it is not, in words
+	InFlight int    // answers until the end of their bodies
+	Requests uint64 // sent to it
+	Failures uint64 // of them that it failed at
+	Rests    uint64 // times that it was left alone for a while
+}

@@ -158,20 +158,34 @@ func (l LicenseConfig) ID() (id [32]byte) {
 	return id
 }
 
-// BackendConfig is either weights for the embedded engine or an upstream.
+// BackendConfig is either weights for the embedded engine or a pool of upstreams.
 type BackendConfig struct {
 	Weights   string           `yaml:"weights"` // folder or GGUF file
 	Slots     int              `yaml:"slots"`   // zero: the engine's default
 	Context   int              `yaml:"context"` // tokens; zero: as the weights say
 	Queue     int              `yaml:"queue"`   // zero: the engine's default
 	Upstreams []UpstreamConfig `yaml:"upstreams"`
+	Fallback  []UpstreamConfig `yaml:"fallback"` // asked when none of Upstreams can answer
+	Attempts  int              `yaml:"attempts"` // servers asked for one answer at most. Zero: 3
+	// PrefixAffinity is how many bytes of a prompt choose the upstream that is
+	// preferred. Absent: 1024; 0: none.
+	PrefixAffinity *int         `yaml:"prefix_affinity"`
+	Health         HealthConfig `yaml:"health"`
 }
 
 // UpstreamConfig is one OpenAI-style server.
 type UpstreamConfig struct {
-	URL   string `yaml:"url"`   // ends in /v1
-	Model string `yaml:"model"` // its name there; empty: as here
-	Key   Secret `yaml:"key"`   // unset: none is sent
+	URL   string   `yaml:"url"`   // ends in /v1
+	Model string   `yaml:"model"` // its name there; empty: as here
+	Key   Secret   `yaml:"key"`   // unset: none is sent
+	Deny  []string `yaml:"deny"`  // request fields that it is never sent, beside the built-in list
+	Allow []string `yaml:"allow"` // fields of that list that it may be sent
+}
+
+// HealthConfig is how upstreams are looked at between requests.
+type HealthConfig struct {
+	Path  string        `yaml:"path"`  // below the upstream's url. Empty: /models
+	Every time.Duration `yaml:"every"` // Zero: 5s
 }
 
 // InverseNucleusConfig is how ordinary answers are made to open like fingerprints.
@@ -193,6 +207,8 @@ type TimeoutsConfig struct {
 	Idle    time.Duration `yaml:"idle"`    // between requests. Zero: 90s
 	Write   time.Duration `yaml:"write"`   // for one write. Zero: 30s
 	Request time.Duration `yaml:"request"` // for a whole answer. Zero: 30m
+	Connect time.Duration `yaml:"connect"` // for a connection to an upstream. Zero: 5s
+	Headers time.Duration `yaml:"headers"` // for an upstream's headers. Zero: as Silent
 	Silent  time.Duration `yaml:"silent"`  // between an upstream's bytes. Zero: 2m
 	Recheck time.Duration `yaml:"recheck"` // between license checks of a running answer. Zero: 1s
 	Drain   time.Duration `yaml:"drain"`   // for answers to finish at shutdown. Zero: 25s
@@ -359,11 +375,18 @@ func (m ModelConfig) validate(errs *problems, at string) {
 }
 
 func (b BackendConfig) validate(errs *problems, at string) {
-	errs.need(at, (b.Weights != "") != (len(b.Upstreams) > 0), "either weights or upstreams")
-	errs.need(at, len(b.Upstreams) <= 1, "one upstream: this version does not balance")
+	pool := len(b.Upstreams) > 0
+	errs.need(at, (b.Weights != "") != pool, "either weights or upstreams")
+	errs.need(at+".fallback", pool || len(b.Fallback) == 0, "upstreams beside it: weights have none")
 	errs.need(at, b.Slots >= 0 && b.Context >= 0 && b.Queue >= 0, "slots, context and queue that are not negative")
-	for i, u := range b.Upstreams {
-		errs.need(fmt.Sprintf("%s.upstreams[%d].url", at, i), httpURL(u.URL), "an http or https URL without user and query")
+	errs.need(at+".attempts", b.Attempts >= 0 && b.Attempts <= 100, "0 to 100 servers")
+	errs.need(at+".prefix_affinity", b.PrefixAffinity == nil || *b.PrefixAffinity >= 0 && *b.PrefixAffinity <= 1<<20, "0 to 1048576 bytes")
+	errs.need(at+".health.path", b.Health.Path == "" || b.Health.Path[0] == '/', "a path such as /models")
+	errs.within(at+".health.every", b.Health.Every, 10*time.Millisecond, time.Hour)
+	for name, list := range map[string][]UpstreamConfig{"upstreams": b.Upstreams, "fallback": b.Fallback} {
+		for i, u := range list {
+			errs.need(fmt.Sprintf("%s.%s[%d].url", at, name, i), httpURL(u.URL), "an http or https URL without user and query")
+		}
 	}
 }
 
@@ -382,6 +405,8 @@ func (t TimeoutsConfig) validate(errs *problems) {
 	errs.within("timeouts.idle", t.Idle, time.Millisecond, time.Hour)
 	errs.within("timeouts.write", t.Write, time.Millisecond, time.Hour)
 	errs.within("timeouts.request", t.Request, time.Millisecond, 24*time.Hour)
+	errs.within("timeouts.connect", t.Connect, time.Millisecond, time.Minute)
+	errs.within("timeouts.headers", t.Headers, time.Millisecond, time.Hour)
 	errs.within("timeouts.silent", t.Silent, time.Millisecond, time.Hour)
 	errs.within("timeouts.recheck", t.Recheck, time.Millisecond, time.Hour)
 	errs.within("timeouts.drain", t.Drain, time.Millisecond, time.Hour)
@@ -397,7 +422,9 @@ func (c Config) filled() Config {
 	def(&t.Idle, 90*time.Second)
 	def(&t.Write, 30*time.Second)
 	def(&t.Request, 30*time.Minute)
+	def(&t.Connect, 5*time.Second)
 	def(&t.Silent, 2*time.Minute)
+	def(&t.Headers, t.Silent)
 	def(&t.Recheck, time.Second)
 	def(&t.Drain, 25*time.Second)
 	def(&t.Heartbeat, 15*time.Second)

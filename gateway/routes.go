@@ -44,6 +44,8 @@ type handler func(*exchange) error
 var routes = map[string]map[string]handler{
 	"/v1/chat/completions":     {"POST": (*exchange).chat},
 	"/v1/completions":          {"POST": (*exchange).completion},
+	"/v1/embeddings":           {"POST": (*exchange).embedding},
+	"/v1/responses":            {"POST": (*exchange).response},
 	"/v1/models":               {"GET": (*exchange).listModels},
 	"/v1/models/":              {"GET": (*exchange).showModel},
 	"/v1/usage":                {"GET": (*exchange).showUsage},

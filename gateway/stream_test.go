@@ -208,7 +208,7 @@ func TestDrainFinishes(t *testing.T) {
 // behind makes a second gateway whose backend is the first.
 func behind(t *testing.T, first *rig) *rig {
 	t.Helper()
-	b, err := upstream.New(upstream.Options{URL: first.url + "/v1", Model: "gpt-4o", Key: []byte(first.key)})
+	b, err := upstream.New(upstream.Options{Servers: []upstream.Server{{URL: first.url + "/v1", Model: "gpt-4o", Key: []byte(first.key)}}})
 	must(t, err)
 	t.Cleanup(b.Close)
 	return newRig(t, withBackend(b))

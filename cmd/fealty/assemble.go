@@ -279,17 +279,45 @@ func (n *node) backend(ctx context.Context, m gateway.ModelConfig, c *licenseche
 	if m.Backend.Weights != "" {
 		return n.embedded(ctx, m, c, secret)
 	}
-	u := m.Backend.Upstreams[0]
-	key, err := optional(u.Key)
+	pool, err := openPool(m, t)
 	if err != nil {
 		return nil, err
 	}
-	b, err := upstream.New(upstream.Options{URL: u.URL, Model: u.Model, Key: []byte(key), Silent: t.Silent})
-	if err != nil {
+	n.onClose(func() error { pool.Close(); return nil })
+	return pool, nil
+}
+
+// openPool is the servers that answer for one model.
+func openPool(m gateway.ModelConfig, t gateway.TimeoutsConfig) (*upstream.Pool, error) {
+	b := m.Backend
+	o := upstream.Options{
+		Connect: t.Connect, Headers: t.Headers, Silent: t.Silent, Attempts: b.Attempts,
+		CheckPath: b.Health.Path, Check: b.Health.Every,
+	}
+	if n := b.PrefixAffinity; n != nil {
+		if o.Affinity = *n; *n == 0 {
+			o.Affinity = -1
+		}
+	}
+	var err error
+	if o.Servers, err = upstreamServers(b.Upstreams); err != nil {
 		return nil, err
 	}
-	n.onClose(func() error { b.Close(); return nil })
-	return b, nil
+	if o.Fallback, err = upstreamServers(b.Fallback); err != nil {
+		return nil, err
+	}
+	return upstream.New(o)
+}
+
+func upstreamServers(list []gateway.UpstreamConfig) (out []upstream.Server, err error) {
+	for _, u := range list {
+		key, err := optional(u.Key)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, upstream.Server{URL: u.URL, Model: u.Model, Key: []byte(key), Deny: u.Deny, Allow: u.Allow})
+	}
+	return out, nil
 }
 
 // embedded loads weights into an engine of this process. Weights of a published

@@ -97,8 +97,14 @@ func (b *Backend) Describe(m *openai.Model) {
 
 // Generate implements gateway.Backend.
 func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer, error) {
+	if k := c.Request.Kind; k != openai.Chat && k != openai.Completion {
+		return nil, openai.NoEndpoint(k)
+	}
 	if f := c.Request.Features; len(f) > 0 {
 		return nil, openai.Unsupported(f[0].Param, f[0].Why)
+	}
+	if e := beyond(c.Request); e != nil {
+		return nil, e
 	}
 	prompt, err := b.prompt(c.Request)
 	if err != nil {
@@ -121,9 +127,24 @@ func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer,
 	return newAnswer(ctx, b.o.Tokenizer, generation, c, len(prompt)), nil
 }
 
+// beyond refuses what this engine cannot do.
+func beyond(r *openai.Request) *openai.Error {
+	switch {
+	case r.N > 1:
+		return openai.Unsupported("n", "only one answer per request is supported")
+	case r.Logprobs:
+		return openai.Unsupported("logprobs", "log-probabilities are not supported")
+	case r.Echo:
+		return openai.Unsupported("echo", "repeating the prompt is not supported")
+	case len(r.Prompts) > 1 || r.Kind == openai.Completion && r.Prompts[0].Tokens != nil:
+		return openai.Unsupported("prompt", "only one prompt, as text, is supported")
+	}
+	return nil
+}
+
 func (b *Backend) prompt(r *openai.Request) ([]int32, error) {
 	if r.Kind == openai.Completion {
-		ids := b.o.Tokenizer.Encode(r.Prompt, false)
+		ids := b.o.Tokenizer.Encode(r.Prompts[0].Text, false)
 		if len(ids) == 0 {
 			return nil, openai.Invalid("prompt", "prompt is empty. Send the text to complete.")
 		}
@@ -190,7 +211,7 @@ func (b *Backend) chooser(c gateway.Call) (engine.Chooser, error) {
 // call the same question, asked again, gets the same treatment.
 func normalised(r *openai.Request) []byte {
 	if r.Kind == openai.Completion {
-		return []byte(strings.TrimSpace(r.Prompt))
+		return []byte(strings.TrimSpace(r.Prompts[0].Text))
 	}
 	var out bytes.Buffer
 	for _, m := range r.Messages {

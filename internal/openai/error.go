@@ -43,6 +43,15 @@ func Unsupported(param, why string) *Error {
 	}
 }
 
+// NoEndpoint is the 404 for a kind of request that this model's backend does not
+// have.
+func NoEndpoint(kind Kind) *Error {
+	return &Error{
+		Status: http.StatusNotFound, Code: "unsupported_endpoint", Param: "model",
+		Message: "This model's backend has no /v1" + kind.Path() + ". Use a model whose backend has it.",
+	}
+}
+
 // Type is the coarse class that the official clients show beside the code.
 func (e *Error) Type() string {
 	switch {

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -13,6 +14,9 @@ const (
 	maxStopBytes = 1024
 	maxTokens    = 1 << 20
 	maxBiases    = 1024
+	maxLogprobs  = 20
+	maxAnswers   = 128
+	maxPrompts   = 128
 )
 
 type reader func(*Request, Member) error
@@ -28,6 +32,9 @@ func init() { // filled here because the readers refer to functions that refer t
 		"prompt":                readPrompt,
 		"max_tokens":            readMaxTokens,
 		"max_completion_tokens": readMaxTokens,
+		"max_output_tokens":     readMaxTokens,
+		"input":                 readInput,
+		"store":                 flag(func(*Request, bool) {}), // written by the gateway
 		"stream":                flag(func(r *Request, v bool) { r.Stream = v }),
 		"stream_options":        readStreamOptions,
 		"stop":                  readStop,
@@ -40,11 +47,11 @@ func init() { // filled here because the readers refer to functions that refer t
 		"presence_penalty":      number(-2, 2, func(r *Request, v float64) { r.PresencePenalty = v }),
 		"repetition_penalty":    number(0.01, 10, func(r *Request, v float64) { r.RepetitionPenalty = v }),
 		"logit_bias":            readLogitBias,
-		"n":                     several("n"),
-		"best_of":               several("best_of"),
+		"n":                     integer(1, maxAnswers, func(r *Request, v int) { r.N = v }),
+		"best_of":               integer(1, maxAnswers, (*Request).readBestOf),
 		"logprobs":              readLogprobs,
-		"top_logprobs":          integer(0, 20, func(r *Request, v int) { r.wantLogprobs("top_logprobs", v > 0) }),
-		"echo":                  flag(readEcho),
+		"top_logprobs":          integer(0, maxLogprobs, func(r *Request, v int) { r.TopLogprobs = v }),
+		"echo":                  flag(func(r *Request, v bool) { r.Echo = v }),
 		"suffix":                feature("filling in the middle is not supported"),
 		"tools":                 unlessEmpty("[]", "tool calls are not supported"),
 		"tool_choice":           unlessEmpty(`"none"`, "tool calls are not supported"),
@@ -139,12 +146,10 @@ func integer(low, high int, set func(*Request, int)) reader {
 	}
 }
 
-func several(name string) reader {
-	return integer(1, 128, func(r *Request, v int) {
-		if v > 1 {
-			r.beyond(name, "only one answer per request is supported")
-		}
-	})
+func (r *Request) readBestOf(v int) {
+	if r.BestOf = v; v > 1 {
+		r.beyond("best_of", "choosing among more answers than are sent is not supported")
+	}
 }
 
 func readModel(r *Request, m Member) (err error) {
@@ -156,6 +161,13 @@ func readModel(r *Request, m Member) (err error) {
 }
 
 func readMaxTokens(r *Request, m Member) error {
+	if (m.Name == "max_output_tokens") != (r.Kind == Response) || r.Kind == Embedding {
+		return nil // it bounds nothing there
+	}
+	if r.Kind == Completion && string(m.Value) == "0" {
+		r.ScoreOnly = true
+		return nil
+	}
 	before := r.MaxTokens
 	err := integer(1, maxTokens, func(r *Request, v int) { r.MaxTokens = v })(r, m)
 	if err == nil && before != 0 && before != r.MaxTokens {
@@ -240,22 +252,9 @@ func readLogitBias(r *Request, m Member) error {
 // readLogprobs: a flag for chat, the number of alternatives for completions.
 func readLogprobs(r *Request, m Member) error {
 	if r.Kind == Chat {
-		return flag(func(r *Request, v bool) { r.wantLogprobs("logprobs", v) })(r, m)
+		return flag(func(r *Request, v bool) { r.Logprobs = v })(r, m)
 	}
-	return integer(0, 20, func(r *Request, _ int) { r.wantLogprobs("logprobs", true) })(r, m)
-}
-
-func (r *Request) wantLogprobs(param string, want bool) {
-	if want {
-		r.Logprobs = true
-		r.beyond(param, "log-probabilities are not supported")
-	}
-}
-
-func readEcho(r *Request, v bool) {
-	if r.Echo = v; v {
-		r.beyond("echo", "repeating the prompt is not supported")
-	}
+	return integer(0, maxLogprobs, func(r *Request, v int) { r.Logprobs, r.TopLogprobs = true, v })(r, m)
 }
 
 func readResponseFormat(r *Request, m Member) error {
@@ -272,23 +271,59 @@ func readResponseFormat(r *Request, m Member) error {
 	return nil
 }
 
+// readInput measures what embeddings and responses are made of, without reading it.
+func readInput(r *Request, m Member) error {
+	if c := m.Value[0]; c != '"' && c != '[' {
+		return wrong(m, "a string or an array")
+	}
+	r.PromptBytes = max(len(m.Value), 1)
+	return nil
+}
+
+// readPrompt: a text, token ids, or an array of either.
 func readPrompt(r *Request, m Member) error {
 	r.PromptBytes = max(len(m.Value), 1)
-	if m.Value[0] == '"' {
+	const want = "a string, or an array of strings or token ids"
+	list := [][]byte{m.Value}
+	if m.Value[0] == '[' {
 		var err error
-		r.Prompt, err = text(m)
-		return err
+		if list, err = Elements(m.Value); err != nil || len(list) == 0 {
+			return wrong(m, want)
+		}
+		if c := list[0][0]; c != '"' && c != '[' {
+			list = [][]byte{m.Value}
+		}
 	}
-	list, err := Elements(m.Value)
-	if err != nil || len(list) == 0 {
-		return wrong(m, "a string, or an array of strings or token ids")
+	if len(list) > maxPrompts {
+		return Invalid("prompt", "prompt holds %d prompts; at most %d are allowed.", len(list), maxPrompts)
 	}
-	if len(list) == 1 && list[0][0] == '"' {
-		r.Prompt, err = Text(list[0])
-		return err
+	for _, raw := range list {
+		p, err := readOne(raw)
+		if err != nil {
+			return wrong(m, want)
+		}
+		r.Prompts = append(r.Prompts, p)
 	}
-	r.beyond("prompt", "only one prompt, as text, is supported")
 	return nil
+}
+
+func readOne(raw []byte) (p Prompt, err error) {
+	if raw[0] == '"' {
+		p.Text, err = Text(raw)
+		return p, err
+	}
+	ids, err := Elements(raw)
+	for _, raw := range ids {
+		id, err := strconv.ParseInt(string(raw), 10, 32)
+		if err != nil || id < 0 {
+			return p, errors.New("a token id is a whole number that is not negative")
+		}
+		p.Tokens = append(p.Tokens, int32(id))
+	}
+	if err == nil && len(ids) == 0 {
+		err = errors.New("a prompt without tokens")
+	}
+	return p, err
 }
 
 func text(m Member) (string, error) {

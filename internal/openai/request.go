@@ -2,7 +2,9 @@ package openai
 
 import (
 	"errors"
+	"iter"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,20 +14,33 @@ type Kind uint8
 const (
 	Chat       Kind = iota // /v1/chat/completions
 	Completion             // /v1/completions
+	Embedding              // /v1/embeddings
+	Response               // /v1/responses
 )
 
 // Path is the kind's path under a base URL that ends in /v1.
 func (k Kind) Path() string {
-	if k == Completion {
-		return "/completions"
-	}
-	return "/chat/completions"
+	return [...]string{"/chat/completions", "/completions", "/embeddings", "/responses"}[k]
 }
+
+// bound is the field that bounds the answer's tokens; "" if nothing does.
+func (k Kind) bound() string {
+	return [...]string{"max_tokens", "max_tokens", "", "max_output_tokens"}[k]
+}
+
+// content is the field that holds what is to be answered.
+func (k Kind) content() string { return [...]string{"messages", "prompt", "input", "input"}[k] }
 
 // Message is one turn. Content is its text; several text parts are joined.
 type Message struct {
 	Role    string `json:"role"`
 	Content string `json:"content"`
+}
+
+// Prompt is what a completion continues: token ids if there are any, else text.
+type Prompt struct {
+	Text   string
+	Tokens []int32
 }
 
 // Feature is something a request asks for beyond one plain text answer.
@@ -41,7 +56,7 @@ type Request struct {
 	Model string
 
 	Messages []Message // Chat
-	Prompt   string    // Completion: the text, if it is one text
+	Prompts  []Prompt  // Completion: each is answered by itself
 
 	MaxTokens    int // 0: not given
 	Stream       bool
@@ -56,7 +71,12 @@ type Request struct {
 	RepetitionPenalty       float64
 	LogitBias               map[int32]float32
 
-	Logprobs, Echo bool
+	N, BestOf   int  // answers to each prompt, and to choose them from
+	Logprobs    bool // of the tokens of the answer; with Echo of the prompt's too
+	TopLogprobs int  // alternatives to each
+	Echo        bool // the text of a completion begins with its prompt
+	// ScoreOnly: max_tokens is 0, which makes sense with Echo and Logprobs.
+	ScoreOnly bool
 
 	// Features lists what a plain text engine cannot do, in order of appearance.
 	// A backend that can do them ignores the list.
@@ -77,7 +97,7 @@ func Parse(kind Kind, body []byte) (*Request, error) {
 		return nil, syntax(members, err)
 	}
 	r := &Request{
-		Kind: kind, Temperature: 1, TopP: 1, RepetitionPenalty: 1,
+		Kind: kind, Temperature: 1, TopP: 1, RepetitionPenalty: 1, N: 1, BestOf: 1,
 		text: body, members: members,
 	}
 	for _, m := range members {
@@ -137,55 +157,95 @@ func (r *Request) check() error {
 	if r.Model == "" {
 		return Invalid("model", "model is missing. Name one of the models that GET /v1/models lists.")
 	}
+	what := r.Kind.content()
 	switch {
 	case r.Kind == Chat && len(r.Messages) == 0:
 		return Invalid("messages", "messages is missing or empty. Send at least one message.")
-	case r.Kind == Completion && r.PromptBytes == 0:
-		return Invalid("prompt", "prompt is missing. Send the text to complete.")
+	case r.PromptBytes == 0:
+		return Invalid(what, "%s is missing. Send what is to be answered.", what)
 	case r.IncludeUsage && !r.Stream:
 		return Invalid("stream_options", "stream_options needs stream to be true.")
+	case r.Kind == Embedding && r.Stream:
+		return Invalid("stream", "stream cannot be true: embeddings are not streamed.")
+	case r.BestOf > 1 && r.BestOf < r.N:
+		return Invalid("best_of", "best_of is %d; it must be at least n, which is %d.", r.BestOf, r.N)
+	case r.TopLogprobs > 0 && !r.Logprobs && r.Kind == Chat:
+		return Invalid("top_logprobs", "top_logprobs needs logprobs to be true.")
+	case r.ScoreOnly && !r.Echo:
+		return Invalid("max_tokens", "max_tokens is 0, which needs echo to be true.")
+	}
+	return nil
+}
+
+// Answers is how many answers are computed.
+func (r *Request) Answers() int { return max(r.N, r.BestOf) * max(len(r.Prompts), 1) }
+
+// Names are the fields of the request, as sent.
+func (r *Request) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, m := range r.members {
+			if !yield(m.Name) {
+				return
+			}
+		}
+	}
+}
+
+// Prefix is up to n bytes of the beginning of what is to be answered, as sent.
+func (r *Request) Prefix(n int) []byte {
+	for _, m := range r.members {
+		if m.Name == r.Kind.content() {
+			return m.Value[:max(0, min(n, len(m.Value)))]
+		}
 	}
 	return nil
 }
 
 // Rewrite appends the request as an upstream should see it: the gateway's model,
-// token bound and, for streams, a usage chunk to meter by. Every other byte stays
-// as the caller sent it.
+// token bound and, for streams, a usage chunk to meter by; a response is not kept
+// there for others to find. Every other byte stays as the caller sent it.
 func (r *Request) Rewrite(dst []byte, model string, maxTokens int) []byte {
-	set := map[string]string{
-		"model":     string(AppendText(nil, model)),
-		r.boundBy(): itoa(maxTokens),
+	ours := []member{{"model", string(AppendText(nil, model))}}
+	if bound := r.BoundBy(); bound != "" {
+		ours = append(ours, member{bound, itoa(maxTokens)})
 	}
-	if r.Stream {
-		set["stream_options"] = `{"include_usage":true}`
+	switch {
+	case r.Kind == Response:
+		ours = append(ours, member{"store", "false"})
+	case r.Stream:
+		ours = append(ours, member{"stream_options", `{"include_usage":true}`})
 	}
-	open := strings.IndexByte(string(r.text), '{') + 1
+	open := strings.IndexByte(string(r.text[:min(len(r.text), r.members[0].Start)]), '{') + 1
 	dst = append(dst, r.text[:open]...)
-	for _, name := range [...]string{"max_tokens", "stream_options"} {
-		if value, ours := set[name]; ours && !r.holds(name) {
-			dst = append(append(append(append(append(dst, '"'), name...), '"', ':'), value...), ',')
+	for _, o := range ours {
+		if !r.holds(o.name) {
+			dst = append(append(append(append(append(dst, '"'), o.name...), '"', ':'), o.value...), ',')
 		}
 	}
 	at := open
 	for _, m := range r.members {
-		value, ours := set[m.Name]
-		if !ours {
+		i := slices.IndexFunc(ours, func(o member) bool { return o.name == m.Name })
+		if i < 0 {
 			continue
 		}
-		dst = append(append(dst, r.text[at:m.Start]...), value...)
+		dst = append(append(dst, r.text[at:m.Start]...), ours[i].value...)
 		at = m.End()
 	}
 	return append(dst, r.text[at:]...)
 }
 
-// boundBy is the name under which the caller bounds the answer.
-func (r *Request) boundBy() string {
+// member is one that the gateway writes.
+type member struct{ name, value string }
+
+// BoundBy is the name under which the answer's tokens are bounded; "" if there are
+// none.
+func (r *Request) BoundBy() string {
 	for _, m := range r.members {
-		if m.Name == "max_completion_tokens" && !m.Null() {
+		if m.Name == "max_completion_tokens" && !m.Null() && r.Kind.bound() == "max_tokens" {
 			return m.Name
 		}
 	}
-	return "max_tokens"
+	return r.Kind.bound()
 }
 
 func (r *Request) holds(name string) bool {

@@ -27,13 +27,13 @@ func TestParseReads(t *testing.T) {
 		Kind: Chat, Model: "m", Messages: []Message{{"system", "be kind"}, {"user", "abé"}}, MaxTokens: 7,
 		Stream: true, IncludeUsage: true, Stop: []string{"END"}, Seed: &seed, TopP: 0.5, MinP: 0.1,
 		FrequencyPenalty: -2, PresencePenalty: 2, RepetitionPenalty: 1.1, LogitBias: map[int32]float32{5: -100},
-		PromptBytes: r.PromptBytes, text: r.text, members: r.members,
+		N: 1, BestOf: 1, PromptBytes: r.PromptBytes, text: r.text, members: r.members,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got %+v\nwant %+v", r, want)
 	}
 	r, err = Parse(Completion, []byte(`{"model":"m","prompt":["p"],"max_tokens":null,"stop":null,"temperature":null}`))
-	if err != nil || r.Prompt != "p" || r.Temperature != 1 || r.MaxTokens != 0 || !r.Plain() {
+	if err != nil || len(r.Prompts) != 1 || r.Prompts[0].Text != "p" || r.Temperature != 1 || r.MaxTokens != 0 || !r.Plain() {
 		t.Errorf("got %+v, %v", r, err)
 	}
 }
@@ -65,7 +65,7 @@ func TestParseRefuses(t *testing.T) {
 		chat(`,"presence_penalty":-3`): "presence_penalty", chat(`,"repetition_penalty":0`): "repetition_penalty", chat(`,"seed":1.5`): "seed",
 		chat(`,"n":0`): "n", chat(`,"n":1000`): "n", chat(`,"stop":["a","b","c","d","e"]`): "stop", chat(`,"stop":[""]`): "stop", chat(`,"stop":[1]`): "stop",
 		chat(`,"stop":7`): "stop", chat(`,"logit_bias":{"x":1}`): "logit_bias", chat(`,"logit_bias":{"1":101}`): "logit_bias.1", chat(`,"logit_bias":[]`): "logit_bias",
-		chat(`,"logprobs":1`): "logprobs", chat(`,"top_logprobs":21`): "top_logprobs", chat(`,"response_format":"json"`): "response_format",
+		chat(`,"logprobs":1`): "logprobs", chat(`,"top_logprobs":21`): "top_logprobs", chat(`,"top_logprobs":2`): "top_logprobs", chat(`,"n":3,"best_of":2`): "best_of", chat(`,"response_format":"json"`): "response_format",
 		chat(`,"x":` + strings.Repeat(`{"a":`, 100) + `1`): "x", chat(`,"x":` + strings.Repeat(`[`, 100)): "x",
 	} {
 		_, err := Parse(Chat, []byte(body))
@@ -82,7 +82,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestParseMarksFeatures(t *testing.T) {
 	for extra, param := range map[string]string{
-		`,"tools":[{}]`: "tools", `,"tool_choice":"auto"`: "tool_choice", `,"n":2`: "n", `,"logprobs":true`: "logprobs",
+		`,"tools":[{}]`: "tools", `,"tool_choice":"auto"`: "tool_choice", `,"best_of":2`: "best_of",
 		`,"response_format":{"type":"json_object"}`: "response_format", `,"guided_json":{}`: "guided_json", `,"modalities":["text","audio"]`: "modalities",
 	} {
 		r, err := Parse(Chat, []byte(chat(extra)))
@@ -117,16 +117,48 @@ func TestRewriteKeepsEveryOtherByte(t *testing.T) {
 	}
 }
 
-func FuzzRequest(f *testing.F) {
-	for _, seed := range []string{chat(``), chat(`,"stream":true,"stop":["a"],"logit_bias":{"1":2}`), `{"model":"m","prompt":[1,2]}`, `{"a":[{"b":"\ud800"}]}`, "{\"\xff\":NaN}"} {
-		f.Add([]byte(seed), true)
-		f.Add([]byte(seed), false)
-	}
-	f.Fuzz(func(t *testing.T, body []byte, isChat bool) {
-		kind := Completion
-		if isChat {
-			kind = Chat
+// The other kinds have no stream_options, and their own name for the bound or none.
+func TestRewriteOtherKinds(t *testing.T) {
+	for _, c := range []struct {
+		kind     Kind
+		in, want string
+	}{
+		{Embedding, `{"model":"m","input":["a"],"dimensions":5}`, `{"model":"up","input":["a"],"dimensions":5}`},
+		{Response, `{"model":"m","input":"a","stream":true}`, `{"max_output_tokens":9,"store":false,"model":"up","input":"a","stream":true}`},
+		{Response, `{"model":"m","store":true,"input":[],"max_output_tokens":3}`, `{"model":"up","store":false,"input":[],"max_output_tokens":9}`},
+		{Completion, `{"model":"m","prompt":[1,2]}`, `{"max_tokens":9,"model":"up","prompt":[1,2]}`},
+	} {
+		r, err := Parse(c.kind, []byte(c.in))
+		if err != nil {
+			t.Fatal(c.in, err)
 		}
+		if got := string(r.Rewrite(nil, "up", 9)); got != c.want {
+			t.Errorf("%s\n got %s\nwant %s", c.in, got, c.want)
+		}
+	}
+}
+
+func TestPrompts(t *testing.T) {
+	for body, want := range map[string][]Prompt{
+		`"a"`: {{Text: "a"}}, `["a","b"]`: {{Text: "a"}, {Text: "b"}}, `[1,2]`: {{Tokens: []int32{1, 2}}},
+		`[[1],[2,3]]`: {{Tokens: []int32{1}}, {Tokens: []int32{2, 3}}}, `["a",[4]]`: {{Text: "a"}, {Tokens: []int32{4}}},
+		`[]`: nil, `[[]]`: nil, `[-1]`: nil, `[1.5]`: nil, `[1,"a"]`: nil, `{}`: nil, `7`: nil, `[[["a"]]]`: nil, `[99999999999]`: nil,
+	} {
+		r, err := Parse(Completion, []byte(`{"model":"m","prompt":`+body+`}`))
+		if (err == nil) != (want != nil) || err == nil && !reflect.DeepEqual(r.Prompts, want) {
+			t.Errorf("%s: %+v, %v; want %+v", body, r, err, want)
+		}
+	}
+}
+
+func FuzzRequest(f *testing.F) {
+	for _, seed := range []string{chat(``), chat(`,"stream":true,"stop":["a"],"logit_bias":{"1":2}`), `{"model":"m","prompt":[1,2]}`, `{"model":"m","prompt":["a","b"],"echo":true,"max_tokens":0}`, `{"model":"m","input":"a","max_output_tokens":3,"store":true}`, `{"a":[{"b":"\ud800"}]}`, "{\"\xff\":NaN}"} {
+		for kind := range Response + 1 {
+			f.Add([]byte(seed), uint8(kind))
+		}
+	}
+	f.Fuzz(func(t *testing.T, body []byte, k uint8) {
+		kind := Kind(k) % (Response + 1)
 		r, err := Parse(kind, bytes.Clone(body))
 		if err != nil {
 			var e *Error
@@ -144,8 +176,8 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			t.Fatalf("its own rewriting is refused: %v", err)
 		}
-		if again.Model != "up" || again.MaxTokens != 9 || again.Stream != r.Stream || again.IncludeUsage != r.Stream ||
-			again.Temperature != r.Temperature || again.Prompt != r.Prompt || !reflect.DeepEqual(again.Messages, r.Messages) ||
+		if again.Model != "up" || kind != Embedding && again.MaxTokens != 9 || again.Stream != r.Stream || kind < Embedding && again.IncludeUsage != r.Stream ||
+			again.Temperature != r.Temperature || !reflect.DeepEqual(again.Prompts, r.Prompts) || !reflect.DeepEqual(again.Messages, r.Messages) ||
 			!reflect.DeepEqual(again.Features, r.Features) || len(again.members) < len(r.members) {
 			t.Fatalf("rewriting changed %+v to %+v", r, again)
 		}
