@@ -129,7 +129,7 @@ func (m *voucherMessage) primary() string { return voucherType + termsType }
 
 func (m *voucherMessage) words() [][]byte {
 	return [][]byte{
-		m.Model[:], m.Subject[:], hashStruct(termsType, m.Terms.words()), number(m.Seq), number(m.Epoch), number(m.Deadline), m.Signer[:],
+		m.Model[:], m.Subject[:], wallet.HashStruct(termsType, m.Terms.words()...), number(m.Seq), number(m.Epoch), number(m.Deadline), m.Signer[:],
 	}
 }
 
@@ -144,19 +144,8 @@ func number[N int64 | uint64 | uint32](n N) []byte { return new(big.Int).SetUint
 
 // digest is EIP-712's: what the signature is over.
 func digest(d Domain, m message) [32]byte {
-	domain := hashStruct(domainType, [][]byte{
-		crypto.Keccak256([]byte(domainName)), crypto.Keccak256([]byte(domainVersion)), number(d.ChainID), d.Registry[:],
-	})
-	return crypto.Keccak256Hash([]byte{0x19, 0x01}, domain, hashStruct(m.primary(), m.words()))
-}
-
-// hashStruct hashes a type and its values, each of at most 32 bytes.
-func hashStruct(kind string, values [][]byte) []byte {
-	data := crypto.Keccak256([]byte(kind))
-	for _, v := range values {
-		data = append(data, common.LeftPadBytes(v, 32)...)
-	}
-	return crypto.Keccak256(data)
+	domain := wallet.HashStruct(domainType, crypto.Keccak256([]byte(domainName)), crypto.Keccak256([]byte(domainVersion)), number(d.ChainID), d.Registry[:])
+	return wallet.TypedDigest(domain, wallet.HashStruct(m.primary(), m.words()...))
 }
 
 func (s *Signed) message() (message, error) {
