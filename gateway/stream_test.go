@@ -83,7 +83,7 @@ func TestHangUp(t *testing.T) {
 			leave()
 			r.freed()
 			r.settled()
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > 15*time.Second {
 				t.Errorf("it took %s to notice that the client had left", took)
 			}
 		})

@@ -15,7 +15,7 @@ import (
 func (s *stage) inRedis(who [32]byte) (text string) {
 	s.t.Helper()
 	c := s.checker.cache
-	eventually(s.t, 20*time.Second, "the record is in Redis", func() bool {
+	eventually(s.t, 30*time.Second, "the record is in Redis", func() bool {
 		if text = c.client.Get(s.t.Context(), c.name(key{s.model, who})).Val(); text == "" {
 			s.reput(who) // a busy machine may have been too slow for the first time
 		}
@@ -64,7 +64,7 @@ func TestRedisFrozenAndSlow(t *testing.T) {
 					s.checker.book.forgetRecord(key{s.model, who})
 					started := time.Now()
 					s.wants(who, want)
-					if took := time.Since(started); took > time.Second {
+					if took := time.Since(started); took > 10*time.Second {
 						t.Errorf("an answer took %v", took)
 					}
 				}
@@ -75,7 +75,7 @@ func TestRedisFrozenAndSlow(t *testing.T) {
 			}
 		})
 		s.t = t
-		eventually(t, 10*time.Second, "the cache is used again", func() bool {
+		eventually(t, 30*time.Second, "the cache is used again", func() bool {
 			s.checker.book.forgetRecord(key{s.model, licensed})
 			before := s.checker.Stats().CacheHits
 			s.wants(licensed, policy.Allowed)
@@ -182,16 +182,16 @@ func TestRedisSentinel(t *testing.T) {
 	s.inRedis(licensed)
 	s.inRedis(revoked)
 	copies := (&testRedis{url: "redis://" + replica.Addr}).client(t)
-	eventually(t, 5*time.Second, "the replica has both", func() bool { return copies.DBSize(t.Context()).Val() == 2 })
+	eventually(t, 30*time.Second, "the replica has both", func() bool { return copies.DBSize(t.Context()).Val() == 2 })
 
 	master.Kill()
 	s.did(s.owner.Revoke(s.context(), s.model, revoked))
 	s.soon(revoked, policy.LicenseRevoked) // while nobody is master
 	s.wants(licensed, policy.Allowed)
-	eventually(t, 20*time.Second, "the replica is the master", func() bool {
+	eventually(t, 30*time.Second, "the replica is the master", func() bool {
 		return strings.Contains(copies.Info(t.Context(), "replication").Val(), "role:master")
 	})
-	eventually(t, 10*time.Second, "a new gateway reads the new master", func() bool {
+	eventually(t, 30*time.Second, "a new gateway reads the new master", func() bool {
 		s.newcomer()
 		s.wants(licensed, policy.Allowed)
 		s.wants(revoked, policy.LicenseRevoked)

@@ -24,7 +24,7 @@ import (
 // The failure table, row by row, on a chain that dies. (Without Redis, whose clock the test cannot move.)
 func TestChainDies(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, startEmbedded(t), nil, func(o *Options) { o.ReadTimeout = 300 * time.Millisecond })
+	s := newStage(t, startEmbedded(t), nil, func(o *Options) { o.ReadTimeout = 2 * time.Second })
 	licensed, revoked, stranger := s.somebody(), s.somebody(), s.somebody()
 	s.grant(revoked)
 	s.covered(s.did(s.owner.Revoke(s.context(), s.model, revoked)).Block)
@@ -55,7 +55,7 @@ func TestChainDies(t *testing.T) {
 // A license that ends while the chain is away ends all the same.
 func TestStaleEndsWithTheWindow(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, startEmbedded(t), nil, func(o *Options) { o.ReadTimeout = 300 * time.Millisecond })
+	s := newStage(t, startEmbedded(t), nil, func(o *Options) { o.ReadTimeout = 2 * time.Second })
 	who := s.somebody()
 	s.covered(s.did(s.owner.Grant(s.context(), s.model, who, s.terms(time.Minute))).Block)
 	s.wants(who, policy.Allowed)
@@ -90,7 +90,7 @@ func TestRedisDiesAndComesBack(t *testing.T) {
 	late := s.somebody()
 	s.grant(late)
 	client := back.client(t)
-	eventually(t, 5*time.Second, "records are in the new Redis", func() bool {
+	eventually(t, 30*time.Second, "records are in the new Redis", func() bool {
 		s.wants(late, policy.Allowed)
 		s.says(s.somebody())
 		return client.DBSize(t.Context()).Val() > 0 || !s.reput(late)
@@ -116,7 +116,7 @@ func TestRedisServesANewGateway(t *testing.T) {
 	s.grant(who)
 	s.soon(who, policy.Allowed)
 	client := redis.client(t)
-	eventually(t, 5*time.Second, "the record is in Redis", func() bool { return client.DBSize(t.Context()).Val() == 1 })
+	eventually(t, 30*time.Second, "the record is in Redis", func() bool { return client.DBSize(t.Context()).Val() == 1 })
 	s.wants(s.somebody(), policy.NoLicense)
 	if n := client.DBSize(t.Context()).Val(); n != 1 {
 		t.Errorf("Redis holds %d records; a stranger's has no place there", n)
@@ -148,7 +148,7 @@ func TestCacheKeepsTheNewest(t *testing.T) {
 		k, at := key{model: [32]byte{1}}, func(number uint64) record {
 			return record{grant: policy.Grant{Final: yes, Latest: yes, Plan: policy.Plan{RPM: 3}}, final: mark{number, [32]byte{7}}, latest: mark{number, [32]byte{7}}}
 		}
-		eventually(t, 10*time.Second, "the connection stands", func() bool {
+		eventually(t, 30*time.Second, "the connection stands", func() bool {
 			c.store(write{k, at(8)})
 			c.store(write{k, at(7)})
 			got, ok := c.get(t.Context(), k)
@@ -223,7 +223,7 @@ func TestChainRestartsFromGenesis(t *testing.T) {
 	if s.owner.Address() != registryAt || s.model != model {
 		t.Fatal("the new chain does not repeat the old one's addresses: this test shows nothing")
 	}
-	eventually(t, 15*time.Second, "the old grant is gone", func() bool {
+	eventually(t, 30*time.Second, "the old grant is gone", func() bool {
 		got, err := s.says(who)
 		return err == nil && got == policy.NoLicense
 	})
@@ -290,7 +290,7 @@ func TestFaultyNode(t *testing.T) {
 	proxy := startFaulty(t, chain.http)
 	s := newStage(t, chain, nil, func(o *Options) {
 		o.RPC, o.WS = []string{proxy.URL}, ""
-		o.ReadTimeout, o.PollHeads = 200*time.Millisecond, 100*time.Millisecond
+		o.ReadTimeout, o.PollHeads = 2*time.Second, 100*time.Millisecond
 	})
 	licensed := s.somebody()
 	s.covered(s.grant(licensed).Block)
@@ -319,7 +319,7 @@ func TestFaultyNode(t *testing.T) {
 			s.wantsUnavailable(s.somebody())
 			s.wants(licensed, policy.Allowed)
 			proxy.answer.Store(nil)
-			eventually(t, 10*time.Second, "the checker recovers", func() bool {
+			eventually(t, 30*time.Second, "the checker recovers", func() bool {
 				got, err := s.says(s.somebody())
 				return err == nil && got == policy.NoLicense
 			})

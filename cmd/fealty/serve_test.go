@@ -97,13 +97,13 @@ func TestServeOnAnvilAndRedis(t *testing.T) {
 
 	showsLayers(t, config, admin, licensee)
 	as("FEALTY_TEST_CREATOR", "license", "revoke", "--subject", licensee)
-	eventually(t, 2*time.Second, "the revoked key is refused", func() bool { _, code := asked(t, origin, key); return code == "license_revoked" })
+	eventually(t, 30*time.Second, "the revoked key is refused", func() bool { _, code := asked(t, origin, key); return code == "license_revoked" })
 	as("FEALTY_TEST_CREATOR", "license", "reinstate", "--subject", licensee)
-	eventually(t, 2*time.Second, "the reinstated key is served", func() bool { status, _ := asked(t, origin, key); return status == http.StatusOK })
+	eventually(t, 30*time.Second, "the reinstated key is served", func() bool { status, _ := asked(t, origin, key); return status == http.StatusOK })
 
 	exports(t, config)
 	redis.Kill()
-	eventually(t, 10*time.Second, "a lost state store is said to be one", func() bool { _, code := asked(t, origin, key); return code == "state_unavailable" })
+	eventually(t, 30*time.Second, "a lost state store is said to be one", func() bool { _, code := asked(t, origin, key); return code == "state_unavailable" })
 	stop()
 	if _, err := net.DialTimeout("tcp", strings.TrimPrefix(origin, "http://"), time.Second); err == nil {
 		t.Error("the port is still open after the gateway stopped")
@@ -114,7 +114,7 @@ func TestServeOnAnvilAndRedis(t *testing.T) {
 func exports(t *testing.T, config string) {
 	t.Helper()
 	var rows [][]string
-	eventually(t, 5*time.Second, "the requests are in the ledger", func() bool {
+	eventually(t, 30*time.Second, "the requests are in the ledger", func() bool {
 		text := cli(t, "usage", "export", "--config", config, "--csv")
 		if strings.Contains(text, "FEALTY_TEST") || strings.Contains(text, "capital") {
 			t.Fatalf("a secret or a prompt is in the ledger: %s", text)
@@ -176,7 +176,7 @@ func listenAdmin(t *testing.T, config string) (url string) {
 func showsLayers(t *testing.T, config, admin, licensee string) {
 	t.Helper()
 	var shown string
-	eventually(t, 10*time.Second, "the ledger has both requests", func() bool {
+	eventually(t, 30*time.Second, "the ledger has both requests", func() bool {
 		shown = cli(t, "license", "show", "--config", config, "--model", "gpt-4o", "--subject", licensee, "--gateway", admin)
 		return strings.Contains(shown, "used     2 requests, ")
 	})
