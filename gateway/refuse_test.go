@@ -71,8 +71,14 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", chat, chatBody(",\"user\":\"\xff\""), refusal{400, "invalid_json", "user", "false"}},
 		{"POST", chat, chatBody(`,"x":` + strings.Repeat("[", 2000)), refusal{400, "invalid_json", "x", "false"}},
 		{"POST", chat, chatBody(`,"tools":[{"type":"function"}]`), refusal{400, "unsupported_parameter", "tools", "false"}},
-		{"POST", chat, chatBody(`,"n":2`), refusal{400, "unsupported_parameter", "n", "false"}},
-		{"POST", chat, chatBody(`,"logprobs":true`), refusal{400, "unsupported_parameter", "logprobs", "false"}},
+		{"POST", chat, chatBody(`,"response_format":{"type":"json_object"}`), refusal{400, "unsupported_parameter", "response_format", "false"}},
+		{"POST", chat, chatBody(`,"audio":{}`), refusal{400, "unsupported_parameter", "audio", "false"}},
+		{"POST", chat, chatBody(`,"top_logprobs":2`), refusal{400, "invalid_value", "top_logprobs", "false"}},
+		{"POST", "/v1/completions", `{"model":"echo","prompt":[1,2],"best_of":2}`, refusal{400, "unsupported_parameter", "best_of", "false"}},
+		{"POST", "/v1/completions", `{"model":"echo","prompt":"x","max_tokens":0}`, refusal{400, "invalid_value", "max_tokens", "false"}},
+		{"POST", "/v1/embeddings", `{"model":"echo","input":"x"}`, refusal{404, "unsupported_endpoint", "model", "false"}},
+		{"POST", "/v1/embeddings", `{"model":"echo"}`, refusal{400, "invalid_value", "input", "false"}},
+		{"POST", "/v1/responses", `{"model":"echo","input":"x"}`, refusal{404, "unsupported_endpoint", "model", "false"}},
 		{"POST", chat, chatBody(`,"max_tokens":2049`), refusal{400, "invalid_value", "max_tokens", "false"}},
 		{"POST", chat, strings.Replace(chatBody(""), "hi", strings.Repeat("x", 5000), 1), refusal{400, "context_length_exceeded", "messages", "false"}},
 		{"POST", chat, `{"model":"nope","messages":[{"role":"user","content":"hi"}]}`, refusal{404, "model_not_found", "model", "false"}},
@@ -105,8 +111,8 @@ func TestRefusedRequests(t *testing.T) {
 	if strings.Contains(r.log.String(), "hi\"") {
 		t.Error("the log holds a prompt")
 	}
-	if got := r.metric(`fealty_requests_total{code="unsupported_parameter"}`); got != "3" {
-		t.Errorf("counted %q refusals as unsupported_parameter, want 3", got)
+	if got := r.metric(`fealty_requests_total{code="unsupported_parameter"}`); got != "4" {
+		t.Errorf("counted %q refusals as unsupported_parameter, want 4", got)
 	}
 	if r.post(chat, r.key, chatBody("")).status != 200 {
 		t.Error("after all that the gateway no longer serves")

@@ -91,7 +91,7 @@ func (e *echoEngine) Generate(_ context.Context, r engine.Request) (embedded.Gen
 	e.mu.Lock()
 	e.started++
 	e.mu.Unlock()
-	return &echo{engine: e, rest: []byte(strings.ToUpper(last)), left: r.MaxTokens, ask: last}, nil
+	return &echo{engine: e, rest: []byte(strings.ToUpper(last)), left: r.MaxTokens, ask: last, choose: r.Choose}, nil
 }
 
 func (e *echoEngine) count() int {
@@ -107,6 +107,8 @@ type echo struct {
 	sent   int
 	ask    string
 	finish string
+	choose engine.Chooser
+	made   []int32
 }
 
 func (g *echo) Next(ctx context.Context) (int32, error) {
@@ -128,8 +130,13 @@ func (g *echo) Next(ctx context.Context) (int32, error) {
 		g.finish = "length"
 		return 0, io.EOF
 	}
-	id := int32(g.rest[0])
-	g.rest, g.left, g.sent = g.rest[1:], g.left-1, g.sent+1
+	logits := make([]float32, endToken+1)
+	logits[g.rest[0]] = 50 // sure of it, but the Chooser may be told otherwise
+	id := g.choose.Choose(logits, g.made)
+	if id == int32(g.rest[0]) {
+		g.rest = g.rest[1:]
+	}
+	g.made, g.left, g.sent = append(g.made, id), g.left-1, g.sent+1
 	return id, nil
 }
 
@@ -168,7 +175,7 @@ func license(scope policy.Scope) policy.Grant {
 	return policy.Grant{Final: l, Latest: l}
 }
 
-const everything = policy.ScopeChat | policy.ScopeCompletions
+const everything = policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbeddings
 
 // rig is a whole gateway on loopback. Its chain, engine and tokenizer are the
 // test's; identity, limits and ledger are real, on an embedded Redis.

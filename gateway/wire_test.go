@@ -41,6 +41,10 @@ var wire = []struct{ name, path, body string }{
 	{"chat_stream_usage", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"hey"}],"stream":true,"stream_options":{"include_usage":true},"max_tokens":2}`},
 	{"chat_stop", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"one two"},{"type":"text","text":" three"}]}],"stop":["O T",  " THREE"]}`},
 	{"completion", "/v1/completions", `{"model":"echo","prompt":"quote \" and < line","max_tokens":40}`},
+	{"chat_n", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"two"}],"n":2,"logprobs":true,"top_logprobs":1}`},
+	{"chat_n_stream", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"ab"}],"n":2,"stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":1}`},
+	{"completion_echo", "/v1/completions", `{"model":"echo","prompt":"abc","echo":true,"logprobs":1,"max_tokens":2}`},
+	{"completion_score", "/v1/completions", `{"model":"echo","prompt":[[97,98],"c"],"echo":true,"logprobs":0,"max_tokens":0}`},
 	{"completion_stream", "/v1/completions", `{"model":"echo","prompt":["ab"],"stream":true,"stream_options":{"include_usage":true}}`},
 }
 

@@ -342,7 +342,7 @@ func (n *node) embedded(ctx context.Context, m gateway.ModelConfig, c *licensech
 	}
 	return embedded.New(embedded.Options{
 		Engine: embedded.Local(local.engine), Tokenizer: local.tokens, Context: local.engine.Options().Context,
-		Inverse: inverse, Attested: manifest != nil && m.License.Version != 0,
+		Vocabulary: source.Config.Vocab, Inverse: inverse, Attested: manifest != nil && m.License.Version != 0,
 	})
 }
 

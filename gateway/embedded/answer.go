@@ -2,8 +2,8 @@ package embedded
 
 import (
 	"context"
-	"errors"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/fealty/fealty/gateway"
@@ -12,128 +12,141 @@ import (
 
 // answer implements gateway.Answer.
 type answer struct {
-	ctx        context.Context
-	tokens     Tokenizer
-	generation Generation
-	call       gateway.Call
-	text       text
-	prompt     int // tokens
-	completion int // tokens
-	finish     string
-	sent       bool // a stream's first event
-	closed     bool
-	out        []byte
-}
-
-func newAnswer(ctx context.Context, t Tokenizer, g Generation, c gateway.Call, prompt int) *answer {
-	a := &answer{ctx: ctx, tokens: t, generation: g, call: c, prompt: prompt}
-	for _, s := range c.Request.Stop {
-		a.text.stops = append(a.text.stops, []byte(s))
-	}
-	return a
+	ctx     context.Context
+	tokens  Tokenizer
+	call    gateway.Call
+	choices []*choice
+	turn    int  // whose piece is next, in a stream
+	prompt  int  // tokens
+	sent    bool // a stream's first event
+	done    bool
+	out     []byte
 }
 
 // Next implements gateway.Answer.
 func (a *answer) Next() ([]byte, error) {
 	a.out = a.out[:0]
 	switch {
-	case a.finish != "":
+	case a.done:
 		return nil, io.EOF
 	case !a.call.Request.Stream:
 		return a.whole()
 	case !a.sent && a.call.Request.Kind == openai.Chat:
 		a.sent = true
-		a.event(`"delta":{"role":"assistant","content":""}`, "")
+		for _, c := range a.choices {
+			a.event(c, `"delta":{"role":"assistant","content":""}`, nil, "")
+		}
 		return a.out, nil
 	}
-	piece, err := a.piece()
+	return a.advance()
+}
+
+// advance is the next piece of the choice whose turn it is. Choices take turns: the
+// engine computes them together, and keeps what is not read yet.
+func (a *answer) advance() ([]byte, error) {
+	c := a.choices[a.turn]
+	piece, tokens, err := c.piece(a.ctx)
 	if err != nil {
 		return nil, err
 	}
-	if piece != "" {
-		a.delta(piece)
+	if piece != "" || len(tokens) > 0 {
+		a.delta(c, piece, tokens)
 	}
-	if a.finish != "" {
+	if c.finish != "" {
+		a.end(c)
+	}
+	if !a.next() {
 		a.last()
 	}
 	return a.out, nil
 }
 
-// piece is the next text that can be sent; with a.finish set it is the last, and
-// may be empty.
-func (a *answer) piece() (string, error) {
-	for {
-		id, err := a.generation.Next(a.ctx)
-		if errors.Is(err, io.EOF) {
-			a.finish = a.generation.Finish()
-			return a.text.rest(), nil
-		}
-		if err != nil {
-			return "", refuse(err)
-		}
-		a.completion++
-		out := a.text.add(a.tokens.Bytes(id))
-		if a.text.stopped {
-			a.finish = "stop"
-			a.Close() // frees the slot before the client has read the end
-		}
-		if out != "" || a.finish != "" {
-			return out, nil
+// next passes the turn on; false if every choice has ended.
+func (a *answer) next() bool {
+	for range a.choices {
+		a.turn = (a.turn + 1) % len(a.choices)
+		if a.choices[a.turn].finish == "" {
+			return true
 		}
 	}
+	return false
 }
 
-// Usage implements gateway.Answer.
-func (a *answer) Usage() openai.Usage { return openai.Spent(a.prompt, a.completion) }
+// Usage implements gateway.Answer. A prompt counts once, however many answers it
+// gets.
+func (a *answer) Usage() openai.Usage {
+	completion := 0
+	for _, c := range a.choices {
+		completion += c.completion
+	}
+	return openai.Spent(a.prompt, completion)
+}
 
 // Close implements gateway.Answer.
 func (a *answer) Close() {
-	if !a.closed {
-		a.closed = true
-		a.generation.Close()
+	for _, c := range a.choices {
+		c.Close()
 	}
 }
 
 func (a *answer) whole() ([]byte, error) {
-	var text []byte
-	for a.finish == "" {
-		piece, err := a.piece()
-		if err != nil {
-			return nil, err
+	a.open(a.object(""))
+	a.raw(`,"choices":[`)
+	for i, c := range a.choices {
+		var text []byte
+		var tokens []token
+		for c.finish == "" {
+			piece, more, err := c.piece(a.ctx)
+			if err != nil {
+				return nil, err
+			}
+			text, tokens = append(text, piece...), slices.Concat(tokens, c.place(more))
 		}
-		text = append(text, piece...)
+		a.comma(i)
+		a.choice(c, string(text), tokens)
 	}
-	a.head(a.object(""))
-	if a.call.Request.Kind == openai.Chat {
-		a.raw(`"message":{"role":"assistant","content":`)
-		a.out = openai.AppendText(a.out, string(text))
-		a.raw(`,"refusal":null}`)
-	} else {
-		a.raw(`"text":`)
-		a.out = openai.AppendText(a.out, string(text))
-	}
-	a.raw(`,"logprobs":null,"finish_reason":"` + a.finish + `"}],"usage":`)
+	a.raw(`],"usage":`)
 	a.usage()
 	a.raw("}")
+	a.done = true
 	return a.out, nil
 }
 
-func (a *answer) delta(piece string) {
-	body := openai.AppendText(nil, piece)
+func (a *answer) choice(c *choice, text string, tokens []token) {
+	a.index(c)
 	if a.call.Request.Kind == openai.Chat {
-		a.event(`"delta":{"content":`+string(body)+`}`, "")
+		a.raw(`"message":{"role":"assistant","content":`)
+		a.out = openai.AppendText(a.out, text)
+		a.raw(`,"refusal":null}`)
 	} else {
-		a.event(`"text":`+string(body), "")
+		a.raw(`"text":`)
+		a.out = openai.AppendText(a.out, text)
+	}
+	a.raw(",")
+	a.appendLogprobs(tokens)
+	a.raw(`,"finish_reason":"` + c.finish + `"}`)
+}
+
+func (a *answer) delta(c *choice, piece string, tokens []token) {
+	body := string(openai.AppendText(nil, piece))
+	if a.call.Request.Kind == openai.Chat {
+		a.event(c, `"delta":{"content":`+body+`}`, c.place(tokens), "")
+	} else {
+		a.event(c, `"text":`+body, c.place(tokens), "")
 	}
 }
 
-// last is the finish chunk, the usage chunk if asked for, and [DONE].
-func (a *answer) last() {
+// end is a choice's finish chunk.
+func (a *answer) end(c *choice) {
 	if a.call.Request.Kind == openai.Chat {
-		a.event(`"delta":{}`, a.finish)
+		a.event(c, `"delta":{}`, nil, c.finish)
 	} else {
-		a.event(`"text":""`, a.finish)
+		a.event(c, `"text":""`, nil, c.finish)
 	}
+}
+
+// last is the usage chunk if asked for, and [DONE].
+func (a *answer) last() {
 	if a.call.Request.IncludeUsage {
 		a.raw("data: ")
 		a.open(a.object(".chunk"))
@@ -142,14 +155,22 @@ func (a *answer) last() {
 		a.raw("}\n\n")
 	}
 	a.out = openai.AppendEvent(a.out, []byte(openai.Done))
+	a.done = true
 }
 
 // event is one chunk with one choice.
-func (a *answer) event(content, finish string) {
+func (a *answer) event(c *choice, content string, tokens []token, finish string) {
 	a.raw("data: ")
-	a.head(a.object(".chunk"))
-	a.raw(content)
-	a.raw(`,"logprobs":null,"finish_reason":`)
+	a.open(a.object(".chunk"))
+	a.raw(`,"choices":[`)
+	a.index(c)
+	a.raw(content + ",")
+	if len(tokens) > 0 {
+		a.appendLogprobs(tokens)
+	} else {
+		a.raw(`"logprobs":null`)
+	}
+	a.raw(`,"finish_reason":`)
 	if finish == "" {
 		a.raw("null}]")
 	} else {
@@ -180,9 +201,11 @@ func (a *answer) open(object string) {
 	a.out = openai.AppendText(a.out, a.call.Model)
 }
 
-func (a *answer) head(object string) {
-	a.open(object)
-	a.raw(`,"choices":[{"index":0,`)
+// index begins a choice.
+func (a *answer) index(c *choice) {
+	a.raw(`{"index":`)
+	a.out = strconv.AppendInt(a.out, int64(c.index), 10)
+	a.raw(",")
 }
 
 func (a *answer) usage() {

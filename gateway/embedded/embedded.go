@@ -1,7 +1,7 @@
 // Package embedded answers OpenAI requests with an engine in this process.
 //
 // It turns messages into tokens and tokens into replies; it neither generates nor
-// samples. What the engine cannot honour (tools, grammars, several answers) it
+// samples. What the engine cannot honour (tools, grammars) it
 // refuses and never ignores. Start with [New].
 package embedded
 
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,8 +62,11 @@ type Tokenizer interface {
 type Options struct {
 	Engine    Engine
 	Tokenizer Tokenizer
-	Context   int              // tokens of prompt and answer together
-	Inverse   *sampler.Inverse // nil: off
+	Context   int // tokens of prompt and answer together
+	// Vocabulary is how many tokens there are; prompts may be sent as their ids. 0:
+	// the engine refuses what it does not know.
+	Vocabulary int
+	Inverse    *sampler.Inverse // nil: off
 	// Attested: the weights were hashed and are an artefact of the published version.
 	Attested bool
 }
@@ -103,52 +107,91 @@ func (b *Backend) Generate(ctx context.Context, c gateway.Call) (gateway.Answer,
 	if f := c.Request.Features; len(f) > 0 {
 		return nil, openai.Unsupported(f[0].Param, f[0].Why)
 	}
-	if e := beyond(c.Request); e != nil {
-		return nil, e
-	}
-	prompt, err := b.prompt(c.Request)
+	prompts, err := b.prompts(c.Request)
 	if err != nil {
 		return nil, err
+	}
+	a := &answer{ctx: ctx, tokens: b.o.Tokenizer, call: c}
+	for i, prompt := range prompts {
+		a.prompt += len(prompt)
+		for range c.Request.N {
+			one, err := b.choice(ctx, c, i, prompt, len(a.choices))
+			if err != nil {
+				a.Close()
+				return nil, err
+			}
+			a.choices = append(a.choices, one)
+		}
+	}
+	return a, nil
+}
+
+// choice starts one answer to one prompt.
+func (b *Backend) choice(ctx context.Context, c gateway.Call, at int, prompt []int32, index int) (*choice, error) {
+	r := c.Request
+	out := &choice{index: index, tokens: b.o.Tokenizer, prompt: prompt}
+	for _, s := range r.Stop {
+		out.text.stops = append(out.text.stops, []byte(s))
 	}
 	most, err := b.room(c, len(prompt))
 	if err != nil {
 		return nil, err
 	}
-	chooser, err := b.chooser(c)
+	chooser, err := b.chooser(c, at, index)
 	if err != nil {
 		return nil, err
 	}
-	generation, err := b.o.Engine.Generate(ctx, engine.Request{
-		Prompt: prompt, MaxTokens: most, Stop: b.o.Tokenizer.EOS(), Choose: chooser,
-	})
-	if err != nil {
+	ask := engine.Request{Prompt: prompt, MaxTokens: most, Stop: b.o.Tokenizer.EOS(), Choose: chooser}
+	if r.Echo {
+		out.echo, out.begins = true, b.textOf(r, at, prompt)
+	}
+	if r.Logprobs {
+		s := &scorer{then: chooser, top: r.TopLogprobs}
+		if r.Echo && len(prompt) > 1 { // the rest of the prompt is generated as it is, to see its scores
+			s.told = prompt[1:]
+			ask.Prompt, ask.MaxTokens, ask.Stop = prompt[:1], most+len(s.told), nil
+		}
+		s.out = make(chan score, ask.MaxTokens+1)
+		out.told, out.scores, ask.Choose = len(s.told), s.out, s
+	}
+	if ask.MaxTokens == 0 {
+		return out, nil
+	}
+	if out.generation, err = b.o.Engine.Generate(ctx, ask); err != nil {
 		return nil, refuse(err)
 	}
-	return newAnswer(ctx, b.o.Tokenizer, generation, c, len(prompt)), nil
+	return out, nil
 }
 
-// beyond refuses what this engine cannot do.
-func beyond(r *openai.Request) *openai.Error {
-	switch {
-	case r.N > 1:
-		return openai.Unsupported("n", "only one answer per request is supported")
-	case r.Logprobs:
-		return openai.Unsupported("logprobs", "log-probabilities are not supported")
-	case r.Echo:
-		return openai.Unsupported("echo", "repeating the prompt is not supported")
-	case len(r.Prompts) > 1 || r.Kind == openai.Completion && r.Prompts[0].Tokens != nil:
-		return openai.Unsupported("prompt", "only one prompt, as text, is supported")
+// textOf is a prompt's text.
+func (b *Backend) textOf(r *openai.Request, at int, prompt []int32) string {
+	if p := r.Prompts[at]; p.Tokens == nil {
+		return p.Text
 	}
-	return nil
+	var text []byte
+	for _, id := range prompt {
+		text = append(text, b.o.Tokenizer.Bytes(id)...)
+	}
+	return string(text)
 }
 
-func (b *Backend) prompt(r *openai.Request) ([]int32, error) {
+// prompts are the token ids of each prompt.
+func (b *Backend) prompts(r *openai.Request) (all [][]int32, err error) {
 	if r.Kind == openai.Completion {
-		ids := b.o.Tokenizer.Encode(r.Prompts[0].Text, false)
-		if len(ids) == 0 {
-			return nil, openai.Invalid("prompt", "prompt is empty. Send the text to complete.")
+		for _, p := range r.Prompts {
+			ids := p.Tokens
+			if ids == nil {
+				ids = b.o.Tokenizer.Encode(p.Text, false)
+			}
+			if len(ids) == 0 {
+				return nil, openai.Invalid("prompt", "prompt is empty. Send the text to complete.")
+			}
+			if i := slices.IndexFunc(ids, func(id int32) bool { return int(id) >= b.o.Vocabulary && b.o.Vocabulary > 0 }); i >= 0 {
+				return nil, openai.Invalid("prompt", "prompt holds the token %d; this model has the tokens 0 to %d.", ids[i], b.o.Vocabulary-1)
+			}
+			all = append(all, ids)
 		}
-		return ids, nil
+		return all, nil
 	}
 	messages := make([]tokenizer.Message, len(r.Messages))
 	for i, m := range r.Messages {
@@ -160,14 +203,14 @@ func (b *Backend) prompt(r *openai.Request) ([]int32, error) {
 		e.Cause = err
 		return nil, e
 	}
-	return ids, nil
+	return [][]int32{ids}, nil
 }
 
 // room is how long the answer may be. A length that the caller asked for is kept
 // or refused; the default takes what is left.
 func (b *Backend) room(c gateway.Call, prompt int) (int, error) {
 	left := b.o.Context - prompt
-	if left < 1 || c.Request.MaxTokens > left {
+	if left < min(1, c.MaxTokens) || c.Request.MaxTokens > left {
 		param := "messages"
 		if c.Request.Kind == openai.Completion {
 			param = "prompt"
@@ -185,7 +228,9 @@ func (b *Backend) room(c gateway.Call, prompt int) (int, error) {
 // of very short ones the first word is the whole answer.
 const shortest = 8
 
-func (b *Backend) chooser(c gateway.Call) (engine.Chooser, error) {
+// chooser samples one of the answers: equal seeds give equal answers, but not those
+// of one request.
+func (b *Backend) chooser(c gateway.Call, at, index int) (engine.Chooser, error) {
 	r := c.Request
 	settings := sampler.Settings{
 		Temperature: r.Temperature, TopP: r.TopP, MinP: r.MinP, TopK: r.TopK,
@@ -193,11 +238,11 @@ func (b *Backend) chooser(c gateway.Call) (engine.Chooser, error) {
 		RepetitionPenalty: r.RepetitionPenalty, LogitBias: r.LogitBias, Seed: rand.Uint64(),
 	}
 	if r.Seed != nil {
-		settings.Seed = uint64(*r.Seed)
+		settings.Seed = uint64(*r.Seed) + uint64(index)
 	}
 	var first *sampler.Keyed
 	if b.o.Inverse != nil && c.MaxTokens >= shortest && !r.Logprobs && !r.Echo {
-		first = b.o.Inverse.For(normalised(r))
+		first = b.o.Inverse.For(normalised(r, at))
 	}
 	s, err := sampler.New(settings, first)
 	if err != nil {
@@ -209,11 +254,15 @@ func (b *Backend) chooser(c gateway.Call) (engine.Chooser, error) {
 
 // normalised is the prompt as inverse nucleus sampling keys it: what a person would
 // call the same question, asked again, gets the same treatment.
-func normalised(r *openai.Request) []byte {
-	if r.Kind == openai.Completion {
-		return []byte(strings.TrimSpace(r.Prompts[0].Text))
-	}
+func normalised(r *openai.Request, at int) []byte {
 	var out bytes.Buffer
+	if r.Kind == openai.Completion {
+		for _, id := range r.Prompts[at].Tokens {
+			fmt.Fprint(&out, id, " ")
+		}
+		out.WriteString(strings.TrimSpace(r.Prompts[at].Text))
+		return out.Bytes()
+	}
 	for _, m := range r.Messages {
 		out.WriteString(m.Role)
 		out.WriteByte(0)

@@ -313,7 +313,7 @@ func TestInverseNucleus(t *testing.T) {
 }
 
 func TestNormalisedPrompts(t *testing.T) {
-	key := func(body string) string { return string(normalised(call(t, body).Request)) }
+	key := func(body string) string { return string(normalised(call(t, body).Request, 0)) }
 	one := key(ask + `}`)
 	if one != key(`{"messages":[{"role":"user","content":[{"type":"text","text":" hi\n"}]}],"temperature":0,"model":"other"}`) {
 		t.Error("white space, parts or settings make another prompt")
