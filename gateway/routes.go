@@ -63,6 +63,8 @@ var adminRoutes = map[string]map[string]handler{
 	"/healthz": {"GET": (*exchange).health},
 	"/readyz":  {"GET": (*exchange).ready},
 	"/license": {"GET": (*exchange).showLicense},
+
+	"/debug/pprof/": {"GET": (*exchange).profile},
 }
 
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {

@@ -43,6 +43,9 @@ func (s Secret) String() string { return s.source }
 // Set reports whether the config names this secret.
 func (s Secret) Set() bool { return s.source != "" }
 
+// IsZero lets a secret that is not set be left out of a config that is written.
+func (s Secret) IsZero() bool { return !s.Set() }
+
 // Resolve reads the secret. White space around it is not part of it.
 func (s Secret) Resolve() ([]byte, error) {
 	kind, name, _ := strings.Cut(s.source, ":")

@@ -16,7 +16,7 @@ import (
 )
 
 func newBench() *cobra.Command {
-	return group("bench", "Measure this build on this machine", newBenchAuth())
+	return group("bench", "Measure this build on this machine", newBenchAuth(), newBenchGateway(), newBenchMock(), newBenchProxy())
 }
 
 // machine is where figures come from; without it they say little.
@@ -54,7 +54,29 @@ type figure struct {
 	Value  float64 `json:"value"`
 	Unit   string  `json:"unit"`
 	Target string  `json:"target,omitempty"`
-	Held   *bool   `json:"held,omitempty"` // nil: there is no target
+	Held   *bool   `json:"held,omitempty"`   // nil: there is no target, or nothing was measured
+	Reason string  `json:"reason,omitempty"` // why nothing was measured
+}
+
+// report is the answer of a command that measures.
+type report struct {
+	Machine machine  `json:"machine"`
+	Commit  string   `json:"commit"`
+	Rows    []figure `json:"rows"`
+}
+
+func (r report) print(cmd *cobra.Command, asJSON bool) error {
+	if asJSON {
+		return printJSON(cmd, r)
+	}
+	m := r.Machine
+	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d cores, %s, %s, simd %v, commit %s", m.CPU, m.Cores, m.OS, m.Go, m.SIMD, r.Commit)
+	if m.Redis != "" {
+		fmt.Fprintf(cmd.OutOrStdout(), ", %s", m.Redis)
+	}
+	fmt.Fprintln(cmd.OutOrStdout())
+	printFigures(cmd, r.Rows)
+	return nil
 }
 
 func plain(name string, value float64, unit string) figure {
@@ -64,8 +86,17 @@ func plain(name string, value float64, unit string) figure {
 // atMost has a target that the value must not pass.
 func atMost(name string, value float64, unit string, target float64) figure {
 	held := value <= target
-	return figure{name, value, unit, fmt.Sprintf("<= %g %s", target, unit), &held}
+	return figure{Name: name, Value: value, Unit: unit, Target: strings.TrimSpace(fmt.Sprintf("<= %g %s", target, unit)), Held: &held}
 }
+
+// atLeast has a target that the value must reach.
+func atLeast(name string, value float64, unit string, target float64) figure {
+	held := value >= target
+	return figure{Name: name, Value: value, Unit: unit, Target: strings.TrimSpace(fmt.Sprintf(">= %g %s", target, unit)), Held: &held}
+}
+
+// unmeasured keeps a row's place and says why it is empty.
+func unmeasured(name, reason string) figure { return figure{Name: name, Reason: reason} }
 
 func printFigures(cmd *cobra.Command, figures []figure) {
 	out := cmd.OutOrStdout()
@@ -74,7 +105,11 @@ func printFigures(cmd *cobra.Command, figures []figure) {
 		if f.Held != nil {
 			held = map[bool]string{true: "held", false: "missed"}[*f.Held]
 		}
-		fmt.Fprintf(out, "%-46s %12.5g %-14s %-22s %s\n", f.Name, f.Value, f.Unit, f.Target, held)
+		if f.Reason != "" {
+			fmt.Fprintf(out, "%-60s not measured: %s\n", f.Name, f.Reason)
+			continue
+		}
+		fmt.Fprintf(out, "%-60s %12.5g %-14s %-22s %s\n", f.Name, f.Value, f.Unit, f.Target, held)
 	}
 }
 

@@ -6,18 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fealty/fealty/gateway"
-	"github.com/fealty/fealty/gateway/identity/state"
-	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/wallet"
-	"github.com/fealty/fealty/licensecheck/registry"
-	"github.com/fealty/fealty/policy"
 )
 
 // benchAuth measures the control path on a chain, a Redis and a gateway of its own.
@@ -25,20 +19,11 @@ type benchAuth struct {
 	licensees, revocations int
 	asJSON                 bool
 
-	p       *progress
-	dir     string
-	figures []figure
-	machine machine
-
-	chain    *devnet.Chain
-	redis    string
-	registry *registry.Registry
-	model    [32]byte
+	benchSite
 	subjects [][32]byte
 	wallet   *wallet.Key // the first subject
 	node     *node
 	origin   string
-	closers  []func() error
 }
 
 func newBenchAuth() *cobra.Command {
@@ -51,7 +36,7 @@ and a gateway on loopback, licenses wallets on-chain, and measures: a known call
 decision, its parts, a caller seen for the first time, a revocation's way to refusal on three
 gateways, what a healthy chain is asked while licensees are idle, and memory. Nothing of it
 leaves this machine, and nothing is left behind.`,
-		Example: "  fealty bench auth --json | jq '.figures[] | {name, value, unit, target, held}'",
+		Example: "  fealty bench auth --json | jq '.rows[] | {name, value, unit, target, held}'",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
 	}
@@ -95,107 +80,14 @@ func (b *benchAuth) run(cmd *cobra.Command) (err error) {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	if b.asJSON {
-		return printJSON(cmd, map[string]any{"machine": b.machine, "licensees": b.licensees, "figures": b.figures})
-	}
-	m := b.machine
-	fmt.Fprintf(cmd.OutOrStdout(), "%s, %d cores, %s, %s, simd %v, %s; %d licensees\n", m.CPU, m.Cores, m.OS, m.Go, m.SIMD, m.Redis, b.licensees)
-	printFigures(cmd, b.figures)
-	return nil
+	return report{b.machine, commit, b.figures}.print(cmd, b.asJSON)
 }
 
-func (b *benchAuth) add(f ...figure) { b.figures = append(b.figures, f...) }
-
-func (b *benchAuth) close() error {
-	var errs []error
-	for i := len(b.closers) - 1; i >= 0; i-- {
-		errs = append(errs, b.closers[i]())
-	}
-	return errors.Join(errs...)
-}
-
-func (b *benchAuth) onClose(f func() error) { b.closers = append(b.closers, f) }
-
-// benchModel is never asked for an answer: only whether it may be.
-const benchModel, benchHost = "bench", "bench.fealty.test"
-
-func (b *benchAuth) start(ctx context.Context) (err error) {
-	b.machine = thisMachine()
-	if b.dir, err = os.MkdirTemp("", "fealty-bench-"); err != nil {
-		return err
-	}
-	b.onClose(func() error { return os.RemoveAll(b.dir) })
-	if b.chain, err = devnet.StartChain(devnet.ChainConfig{}); err != nil {
-		return err
-	}
-	b.onClose(b.chain.Close)
-	if err := b.startRedis(ctx); err != nil {
-		return err
-	}
-	owner := b.chain.Accounts()[0]
-	if b.registry, _, err = registry.Deploy(ctx, registry.Options{RPC: b.chain.HTTP(), Key: owner}, 1); err != nil {
-		return err
-	}
-	b.onClose(func() error { b.registry.Close(); return nil })
-	if b.model, _, err = b.registry.Register(ctx, [32]byte{1}); err != nil {
-		return err
-	}
-	if _, err = b.registry.GrantHost(ctx, b.model, benchHost, owner.Address(), b.terms()); err != nil {
+func (b *benchAuth) start(ctx context.Context) error {
+	if err := b.open(ctx); err != nil {
 		return err
 	}
 	return b.serve(ctx)
-}
-
-func (b *benchAuth) terms() registry.Terms {
-	now := time.Now()
-	return registry.Terms{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), Scope: policy.ScopeChat}
-}
-
-// startRedis prefers a real server.
-func (b *benchAuth) startRedis(ctx context.Context) error {
-	if path, err := exec.LookPath("redis-server"); err == nil {
-		if err := b.spawnRedis(ctx, path); err != nil {
-			return err
-		}
-	} else {
-		r, err := devnet.StartRedis()
-		if err != nil {
-			return err
-		}
-		b.onClose(r.Close)
-		b.redis, b.machine.Redis = r.Addr(), "Redis in this process"
-	}
-	client, err := state.Open("redis://" + b.redis + "/0")
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) { // the server comes up
-		if _, err = state.Init(ctx, client); err == nil || time.Since(began) > 5*time.Second {
-			return err
-		}
-	}
-}
-
-func (b *benchAuth) spawnRedis(ctx context.Context, path string) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	server := exec.CommandContext(context.WithoutCancel(ctx), path, "--port", port, "--bind", "127.0.0.1", "--dir", b.dir, "--save", "", "--appendonly", "yes", "--maxmemory-policy", "noeviction")
-	if err := server.Start(); err != nil {
-		return err
-	}
-	b.onClose(func() error {
-		err := server.Process.Kill()
-		_ = server.Wait() // it says that it was killed
-		return err
-	})
-	b.redis, b.machine.Redis = "127.0.0.1:"+port, "redis-server"
-	return nil
 }
 
 // serve starts one gateway, wired as 'fealty serve' wires it.
@@ -207,9 +99,7 @@ func (b *benchAuth) serve(ctx context.Context) error {
 	}
 	b.origin = "http://" + l.Addr().String()
 	nobody := gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: "http://127.0.0.1:9/v1"}}}
-	cfg, err := site{
-		dir: b.dir, redis: b.redis, chain: b.chain, registry: b.registry.Address(), model: b.model, name: benchModel, host: benchHost,
-	}.config(b.origin, nobody)
+	cfg, err := b.site().config(b.origin, nobody)
 	if err != nil {
 		return err
 	}
@@ -227,15 +117,7 @@ func (b *benchAuth) license(ctx context.Context) (err error) {
 	}
 	b.subjects = [][32]byte{wallet.Subject(b.wallet.Address())}
 	for i := 1; i < b.licensees; i++ {
-		b.subjects = append(b.subjects, wallet.Subject([20]byte{1, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}))
+		b.subjects = append(b.subjects, numbered(1, i))
 	}
-	b.p.step("licensing")
-	const some = 1000
-	for done := 0; done < len(b.subjects); done += some {
-		if _, err := b.registry.GrantAll(ctx, b.model, b.subjects[done:min(done+some, len(b.subjects))], b.terms()); err != nil {
-			return err
-		}
-		b.p.update(min(done+some, len(b.subjects)), len(b.subjects))
-	}
-	return nil
+	return b.grant(ctx, b.subjects)
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity/state"
-	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck"
 	"github.com/fealty/fealty/policy"
 )
@@ -137,8 +136,8 @@ func (b *benchAuth) pinger(ctx context.Context) (ping func() error, stop func(),
 	return func() error { return client.Ping(ctx).Err() }, func() { _ = client.Close() }, nil
 }
 
-// open starts a checker of its own, as another gateway has one.
-func (b *benchAuth) open(ctx context.Context, change func(*licensecheck.Options)) (*licensecheck.Checker, error) {
+// follower is a checker of its own, as another gateway has one.
+func (b *benchAuth) follower(ctx context.Context, change func(*licensecheck.Options)) (*licensecheck.Checker, error) {
 	o := licensecheck.Options{
 		RPC: []string{b.chain.HTTP()}, WS: b.chain.WS(), Registry: b.registry.Address(), Finality: "latest",
 		Cache: "redis://" + b.redis + "/1", Records: 2*b.licensees + 1000,
@@ -169,7 +168,7 @@ func (b *benchAuth) each(ctx context.Context, c *licensecheck.Checker, subjects 
 // Redis, and who come from the chain, alone and all at once.
 func (b *benchAuth) fresh(ctx context.Context) error {
 	some := b.subjects[:400]
-	first, err := b.open(ctx, func(*licensecheck.Options) {})
+	first, err := b.follower(ctx, func(*licensecheck.Options) {})
 	if err != nil {
 		return err
 	}
@@ -185,7 +184,7 @@ func (b *benchAuth) fresh(ctx context.Context) error {
 	}
 	all.Wait()
 	time.Sleep(200 * time.Millisecond) // what was read goes to Redis behind the answers
-	second, err := b.open(ctx, func(*licensecheck.Options) {})
+	second, err := b.follower(ctx, func(*licensecheck.Options) {})
 	if err != nil {
 		return err
 	}
@@ -205,7 +204,7 @@ func (b *benchAuth) fresh(ctx context.Context) error {
 		return err
 	}
 	hits := second.Stats().CacheHits
-	third, err := b.open(ctx, func(o *licensecheck.Options) { o.Cache = "" })
+	third, err := b.follower(ctx, func(o *licensecheck.Options) { o.Cache = "" })
 	if err != nil {
 		return err
 	}
@@ -261,7 +260,7 @@ func (b *benchAuth) idleRate(ctx context.Context, n int) (float64, error) {
 		return 0, err
 	}
 	defer func() { _ = closer() }()
-	c, err := b.open(ctx, func(o *licensecheck.Options) { o.RPC, o.Cache = []string{node}, "" })
+	c, err := b.follower(ctx, func(o *licensecheck.Options) { o.RPC, o.Cache = []string{node}, "" })
 	if err != nil {
 		return 0, err
 	}
@@ -289,7 +288,7 @@ func (b *benchAuth) idleRate(ctx context.Context, n int) (float64, error) {
 // is free again without it.
 func (b *benchAuth) memory(ctx context.Context) error {
 	const most, asked = 300_000, 40_000
-	c, err := b.open(ctx, func(o *licensecheck.Options) { o.Cache, o.Records, o.Pending = "", most, 4096 })
+	c, err := b.follower(ctx, func(o *licensecheck.Options) { o.Cache, o.Records, o.Pending = "", most, 4096 })
 	if err != nil {
 		return err
 	}
@@ -297,7 +296,7 @@ func (b *benchAuth) memory(ctx context.Context) error {
 	for from := 0; from < asked; from += 2000 {
 		var all sync.WaitGroup
 		for i := from; i < from+2000; i++ {
-			subject := wallet.Subject([20]byte{2, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
+			subject := numbered(2, i)
 			all.Go(func() { _, _ = c.Check(ctx, b.model, subject) }) // what failed is not counted below
 		}
 		all.Wait()

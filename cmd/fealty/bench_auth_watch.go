@@ -28,7 +28,7 @@ func (b *benchAuth) revoke(ctx context.Context, how, ws string, poll time.Durati
 		w.arrived[number] = time.Now()
 	})()
 	for range 3 {
-		c, err := b.open(ctx, func(o *licensecheck.Options) { o.WS, o.PollHeads = ws, poll })
+		c, err := b.follower(ctx, func(o *licensecheck.Options) { o.WS, o.PollHeads = ws, poll })
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fealty/fealty/gateway"
+)
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}
+
+// spent measures a load and what the server's process used meanwhile, in
+// microseconds per answer.
+func spent(ctx context.Context, c *contender, l load) (micros float64, out outcome, err error) {
+	before, err := c.cpu()
+	if err != nil {
+		return 0, out, err
+	}
+	if out, err = l.run(ctx); err != nil {
+		return 0, out, fmt.Errorf("%s: %w", c.name, err)
+	}
+	after, err := c.cpu()
+	return float64((after - before).Microseconds()) / float64(max(out.answered, 1)), out, err
+}
+
+// ratio is the median over rounds of one server's figures over another's.
+func ratio(of, over []float64) float64 {
+	all := make([]float64, len(of))
+	for i := range of {
+		all[i] = of[i] / over[i]
+	}
+	return median(all)
+}
+
+func difference(of, over []float64) float64 {
+	all := make([]float64, len(of))
+	for i := range of {
+		all[i] = of[i] - over[i]
+	}
+	return median(all)
+}
+
+// perRequest asks the instant mock through each server over 16 connections.
+func (b *benchGateway) perRequest(ctx context.Context) error {
+	micros, rates := map[*contender][]float64{}, map[*contender][]float64{}
+	for range b.size.rounds {
+		for _, c := range b.servers() {
+			us, out, err := spent(ctx, c, load{
+				address: c.address, requests: [][]byte{c.request(modeInstant, b.keys[0])}, lines: 16, each: b.size.each,
+			})
+			if err != nil {
+				return err
+			}
+			micros[c], rates[c] = append(micros[c], us), append(rates[c], out.perSecond())
+		}
+	}
+	for _, c := range b.servers() {
+		b.add(
+			plain("CPU per request: "+c.name, median(micros[c]), "us"),
+			plain("  requests per second, for information", median(rates[c]), "1/s"),
+		)
+	}
+	b.add(atMost("gateway's CPU per request over the bare proxy's", ratio(micros[b.governed], micros[b.proxy]), "x", 1.6))
+	b.overNginx("gateway's CPU per request over nginx's", micros, 3)
+	return nil
+}
+
+// overNginx is a row that keeps its place where nginx cannot be had.
+func (b *benchGateway) overNginx(name string, figures map[*contender][]float64, target float64) {
+	if b.web == nil {
+		b.add(unmeasured(name, b.noWeb.Error()))
+		return
+	}
+	b.add(atMost(name, ratio(figures[b.governed], figures[b.web]), "x", target))
+}
+
+// latency is that of one client alone, over the direct way in the same round.
+func (b *benchGateway) latency(ctx context.Context) error {
+	p50, p99 := map[*contender][]float64{}, map[*contender][]float64{}
+	for range b.size.rounds {
+		for _, c := range b.servers() {
+			l := line{address: c.address}
+			request := c.request(modeInstant, b.keys[0])
+			var times []time.Duration
+			for range b.size.singles {
+				took, err := timed(func() error { _, _, err := l.ask(ctx, request); return err })
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+				times = append(times, took)
+			}
+			l.close()
+			p50[c] = append(p50[c], percentile(times, 0.5, time.Microsecond))
+			p99[c] = append(p99[c], percentile(times, 0.99, time.Microsecond))
+		}
+	}
+	b.add(
+		plain("latency of one client, direct, p50", median(p50[b.mock]), "us"),
+		plain("  added by the bare proxy, p50", difference(p50[b.proxy], p50[b.mock]), "us"),
+		plain("  added by the bare proxy, p99", difference(p99[b.proxy], p99[b.mock]), "us"),
+		atMost("  added by the gateway, p50", difference(p50[b.governed], p50[b.mock]), "us", 100),
+		atMost("  added by the gateway, p99", difference(p99[b.governed], p99[b.mock]), "us", 400),
+	)
+	return nil
+}
+
+// perFrame reads streams of 64 events, 20 ms apart.
+func (b *benchGateway) perFrame(ctx context.Context) error {
+	micros, first, gaps := map[*contender][]float64{}, map[*contender][]float64{}, map[*contender][]float64{}
+	for range b.size.rounds {
+		for _, c := range b.servers() {
+			before, err := c.cpu()
+			if err != nil {
+				return err
+			}
+			seen, err := streams(ctx, c.address, c.request(modeStream, b.keys[0]), b.size.streams, b.size.after)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			after, err := c.cpu()
+			if err != nil {
+				return err
+			}
+			frames := len(seen.first) + len(seen.gaps)
+			micros[c] = append(micros[c], float64((after-before).Microseconds())/float64(frames))
+			first[c] = append(first[c], percentile(seen.first, 0.99, time.Microsecond))
+			gaps[c] = append(gaps[c], percentile(seen.gaps, 0.99, time.Microsecond))
+		}
+	}
+	b.add(
+		plain("time to first token, direct, p99 (the mock waits 20 ms)", median(first[b.mock])/1000, "ms"),
+		plain("  added by the bare proxy", difference(first[b.proxy], first[b.mock])/1000, "ms"),
+		atMost("  added by the gateway, p99", difference(first[b.governed], first[b.mock])/1000, "ms", 0.5),
+		plain("gap between tokens, direct, p99 (the mock waits 20 ms)", median(gaps[b.mock])/1000, "ms"),
+		plain("  added by the bare proxy", difference(gaps[b.proxy], gaps[b.mock]), "us"),
+		atMost("  added by the gateway, p99", difference(gaps[b.governed], gaps[b.mock]), "us", 100),
+	)
+	for _, c := range b.servers() {
+		b.add(plain("CPU per streamed frame: "+c.name, median(micros[c]), "us"))
+	}
+	b.add(atMost("gateway's CPU per streamed frame over the bare proxy's", ratio(micros[b.governed], micros[b.proxy]), "x", 1.3))
+	return nil
+}
+
+// profile writes what the gateway does while it is loaded as it was measured.
+func (b *benchGateway) profile(ctx context.Context) error {
+	if b.profiles == "" {
+		return nil
+	}
+	const seconds = 6
+	c := b.governed
+	for name, work := range map[string]func() error{
+		"requests": func() error {
+			_, err := load{address: c.address, requests: [][]byte{c.request(modeInstant, b.keys[0])}, lines: 16, each: seconds * time.Second}.run(ctx)
+			return err
+		},
+		"streams": func() error {
+			_, err := streams(ctx, c.address, c.request(modeStream, b.keys[0]), b.size.streams, 4)
+			return err
+		},
+	} {
+		working := make(chan error, 1)
+		go func() { working <- work() }()
+		l := line{address: c.admin}
+		status, body, err := l.ask(ctx, fmt.Appendf(nil, "GET /debug/pprof/profile?seconds=%d HTTP/1.1\r\nHost: %s\r\n\r\n", seconds-1, c.admin))
+		l.close()
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("the profile was answered with %d", status)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(b.profiles, name+".pprof"), body, 0o600)
+		}
+		if err := errors.Join(err, <-working); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// idle opens streams that say nothing, on servers that did nothing before.
+func (b *benchGateway) idle(ctx context.Context) error {
+	proxy, err := b.bare(ctx, "bare proxy with idle streams")
+	if err != nil {
+		return err
+	}
+	governed, err := b.gateway(ctx, "gateway with idle streams", func(*gateway.Config) {})
+	if err != nil {
+		return err
+	}
+	var size []float64
+	for _, c := range []*contender{proxy, governed} {
+		bytes, err := b.perIdleStream(ctx, c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		size = append(size, bytes/1024)
+	}
+	name := fmt.Sprintf("%d idle streams, resident memory per stream: ", idleStreams)
+	b.add(
+		plain(name+"bare proxy", size[0], "KiB"), plain(name+"gateway", size[1], "KiB"),
+		atMost("  gateway's over the bare proxy's", size[1]/size[0], "x", 1.3),
+	)
+	return nil
+}
+
+func (b *benchGateway) perIdleStream(ctx context.Context, c *contender) (float64, error) {
+	request := c.request(modeIdle, b.keys[0])
+	warm, err := holdStreams(ctx, c.address, request, 16)
+	if err != nil {
+		return 0, err
+	}
+	defer warm()
+	before, err := c.resident()
+	if err != nil {
+		return 0, err
+	}
+	closer, err := holdStreams(ctx, c.address, request, idleStreams)
+	defer closer()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(2 * time.Second) // what was needed to open them can go
+	after, err := c.resident()
+	return float64(after-before) / idleStreams, err
+}
+
+// overload asks a gateway that may answer 16 requests at once, of an upstream that
+// takes 20 ms for each, three times as often as it can answer.
+func (b *benchGateway) overload(ctx context.Context) error {
+	const slots = 16
+	c, err := b.gateway(ctx, "gateway under overload", func(cfg *gateway.Config) { cfg.Limits.Concurrent = slots })
+	if err != nil {
+		return err
+	}
+	requests := [][]byte{c.request(modeSlow, b.keys[0])}
+	var peaks, shares, refused []float64
+	for range b.size.rounds {
+		peak, err := load{address: c.address, requests: requests, lines: slots, each: b.size.each}.run(ctx)
+		if err != nil {
+			return err
+		}
+		over, err := load{address: c.address, requests: requests, lines: 16 * slots, each: b.size.each, rate: 3 * peak.perSecond()}.run(ctx)
+		if err != nil {
+			return err
+		}
+		peaks = append(peaks, peak.perSecond())
+		shares = append(shares, over.perSecond()/peak.perSecond())
+		refused = append(refused, float64(over.refused)/float64(over.refused+over.answered))
+	}
+	b.add(
+		plain("answers per second at most, 16 at once over 20 ms", median(peaks), "1/s"),
+		atLeast("  at three times that load, share of it", median(shares), "", 0.9),
+		plain("  share refused", median(refused), ""),
+	)
+	return nil
+}
+
+// crowd compares a gateway that knows one licensee with one that holds the licenses of
+// all, and is asked by a thousand of them in turns.
+func (b *benchGateway) crowd(ctx context.Context) error {
+	const active = 1000
+	if err := b.license(ctx, b.licensees-1-len(b.keys)); err != nil { // the host's own license is cached too
+		return err
+	}
+	full, err := b.gateway(ctx, "gateway with many licensees", func(*gateway.Config) {})
+	if err != nil {
+		return err
+	}
+	everybody := make([][]byte, len(b.keys))
+	for i, key := range b.keys {
+		everybody[i] = full.request(modeInstant, key)
+	}
+	rand.Shuffle(len(everybody), func(i, j int) { everybody[i], everybody[j] = everybody[j], everybody[i] })
+	if err := (load{address: full.address, requests: everybody, lines: 64}).once(ctx); err != nil {
+		return err
+	}
+	loads := []struct {
+		c        *contender
+		requests [][]byte
+	}{
+		{b.governed, [][]byte{b.governed.request(modeInstant, b.keys[0])}}, {full, everybody[:active]}, {full, everybody},
+	}
+	micros := make([][]float64, len(loads))
+	for range b.size.rounds {
+		for i, l := range loads {
+			us, _, err := spent(ctx, l.c, load{address: l.c.address, requests: l.requests, lines: 16, each: b.size.each})
+			if err != nil {
+				return err
+			}
+			micros[i] = append(micros[i], us)
+		}
+	}
+	b.add(
+		plain("CPU per request, 1 licensee cached", median(micros[0]), "us"),
+		plain(fmt.Sprintf("CPU per request, %d licensees cached, %d asking", b.licensees, active), median(micros[1]), "us"),
+		atMost("  over that of 1", ratio(micros[1], micros[0]), "x", 1.1),
+		plain("  if all ask in turns, their keys read from Redis again", ratio(micros[2], micros[0]), "x"),
+	)
+	return nil
+}
