@@ -13,7 +13,7 @@ import (
 )
 
 func newAudit() *cobra.Command {
-	return group("audit", "Find out whether an endpoint answers as a model", newAuditVerify())
+	return group("audit", "Find out whether an endpoint answers as a model", newAuditVerify(), newAuditWitness(), newAuditEvidence(), newAuditCheck())
 }
 
 // claimAlpha is from what p-value on an audit says "this model answers".
@@ -32,6 +32,7 @@ type verdict struct {
 
 func newAuditVerify() *cobra.Command {
 	var a auditFlags
+	var session auditSession
 	cmd := &cobra.Command{
 		Use:   "verify URL",
 		Short: "Ask an endpoint the fingerprint questions and count the matches",
@@ -39,12 +40,23 @@ func newAuditVerify() *cobra.Command {
 answers begin with the drawn word. An endpoint that does not serve the fingerprinted model
 matches each with probability 1/k; the p-value is exact. A match says that the endpoint
 answers as the model. It does not say how it came by it: resellers, a tenant's deployment
-and licensed hosts answer alike. Every question asked is burnt.`,
-		Example: "  fealty audit verify https://suspect.example.com/v1 --model chat --api-key env:SUSPECT_KEY --keys keys.age --passphrase-file keys.pass",
-		Args:    exactArgs("URL"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.run(cmd, args[0]) },
+and licensed hosts answer alike. Every question asked is burnt.
+
+With --dir it leaves evidence: it signs the plan before the first question, lets a later block
+draw the order, captures proofs of the grants of the endpoint's names before and after, and
+journals each step, so that the same command goes on after an interruption.`,
+		Example: "  fealty audit verify https://suspect.example.com/v1 --model chat --api-key env:SUSPECT_KEY --keys keys.age --passphrase-file keys.pass\n" +
+			"  fealty audit verify https://suspect.example.com/v1 --dir audit1 --rpc env:RPC --registry 0x... --signer-keystore auditor.json --signer-passphrase-file auditor.pass --keys keys.age --passphrase-file keys.pass",
+		Args: exactArgs("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if session.dir != "" {
+				return session.run(cmd, &a, args[0])
+			}
+			return a.run(cmd, args[0])
+		},
 	}
 	a.add(cmd)
+	session.add(cmd)
 	return cmd
 }
 
@@ -76,10 +88,8 @@ func (a *auditFlags) run(cmd *cobra.Command, target string) error {
 		return err
 	}
 	client := &openai.Client{BaseURL: target}
-	if a.apiKey != "" {
-		if client.Key, err = secretFlag("--api-key", a.apiKey); err != nil {
-			return err
-		}
+	if client.Key, err = a.credential(); err != nil {
+		return err
 	}
 	if a.model == "" {
 		if a.model, err = firstModel(cmd.Context(), client); err != nil {
@@ -88,6 +98,14 @@ func (a *auditFlags) run(cmd *cobra.Command, target string) error {
 	}
 	v, err := auditEndpoint(cmd.Context(), &endpoint{client: client, model: a.model, asking: a.asking}, set, a.design(), newProgress(cmd.ErrOrStderr()))
 	return errors.Join(a.spent(set, v), a.report(cmd, v, err))
+}
+
+// credential is the key for the endpoint; "" for none.
+func (a *auditFlags) credential() (string, error) {
+	if a.apiKey == "" {
+		return "", nil
+	}
+	return secretFlag("--api-key", a.apiKey)
 }
 
 func (a *auditFlags) design() fingerprint.Design {

@@ -171,6 +171,11 @@ func (a *Asker) client() *openai.Client {
 	return &openai.Client{BaseURL: a.Plan.Endpoint, Key: a.Key, HTTP: a.http}
 }
 
+// EndpointClient asks an endpoint at a URL, connecting to an address of [Dialling].
+func EndpointClient(url, connect, credential string) *openai.Client {
+	return &openai.Client{BaseURL: url, Key: credential, HTTP: Dialling(connect)}
+}
+
 // Dialling is a client that connects to an address, host:port, whatever DNS says; "" is
 // an ordinary one. It does not follow redirects.
 func Dialling(address string) *http.Client {

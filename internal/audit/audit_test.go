@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/ethereum/go-ethereum/common"
 )
 
 // A bundle about an endpoint that answers as the model, and holds no grant, checks out,
@@ -41,7 +39,7 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("with an own node: %+v", v)
 	}
 	for number := range known {
-		known[number] = common.Hash{1}
+		known[number] = [32]byte{1}
 		if v := Check(bundle, Trust{Blocks: known}); v.Sound {
 			t.Errorf("block %d is another on the checker's chain, and nothing is noticed", number)
 		}

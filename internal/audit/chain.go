@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -45,6 +46,15 @@ func (p *Plan) slots() []common.Hash {
 
 // Chain reads what evidence is made of from an Ethereum node.
 type Chain struct{ Client *rpc.Client }
+
+// Dial connects to a node. Its errors may quote the URL, which may hold a key.
+func Dial(ctx context.Context, url string) (Chain, error) {
+	client, err := rpc.DialOptions(ctx, url, rpc.WithHTTPClient(&http.Client{Timeout: 30 * time.Second}))
+	return Chain{client}, err
+}
+
+// Close frees the connection.
+func (c Chain) Close() { c.Client.Close() }
 
 // Snapshot captures the state at the newest block. Nodes forget state within minutes,
 // so it is taken while the audit runs.
@@ -112,7 +122,7 @@ func (c Chain) Header(ctx context.Context, number uint64) (hexutil.Bytes, error)
 
 // Confirm reads the hashes of all blocks that a bundle rests on from a node of the
 // checker's own, for [Trust]. A node on another chain is an error.
-func (c Chain) Confirm(ctx context.Context, bundle *Sealed) (map[uint64]common.Hash, error) {
+func (c Chain) Confirm(ctx context.Context, bundle *Sealed) (map[uint64][32]byte, error) {
 	e, p, err := openEvidence(bundle)
 	if err != nil {
 		return nil, err
@@ -128,7 +138,7 @@ func (c Chain) Confirm(ctx context.Context, bundle *Sealed) (map[uint64]common.H
 		}
 		numbers = append(numbers, h.Number.Uint64())
 	}
-	known := map[uint64]common.Hash{}
+	known := map[uint64][32]byte{}
 	for _, n := range numbers {
 		h, err := c.header(ctx, hexutil.EncodeUint64(n))
 		if err != nil {

@@ -15,8 +15,8 @@ import (
 
 // Trust is what the checker knows by itself and not from the bundle.
 type Trust struct {
-	Blocks    map[uint64]common.Hash // hashes of the chain's blocks, from a source of the checker's own
-	Witnesses []common.Address       // parties that the checker knows to be independent; nil: whoever signed
+	Blocks    map[uint64][32]byte // hashes of the chain's blocks, from a source of the checker's own
+	Witnesses [][20]byte          // parties that the checker knows to be independent; nil: whoever signed
 }
 
 // checker opens the parts of a bundle one after the other and notes what does not hold.
@@ -177,8 +177,8 @@ func (c *checker) snapshotsHold() bool {
 // trusted compares with what the checker knows; a hash that differs is a forgery.
 func (c *checker) trusted() bool {
 	for name, block := range c.blocks() {
-		if known, ok := c.trust.Blocks[block.Number]; ok && known != block.Hash {
-			return c.fail("block %d (%s) is %s on the chain that you know, and %s here", block.Number, name, known, block.Hash)
+		if known, ok := c.trust.Blocks[block.Number]; ok && common.Hash(known) != block.Hash {
+			return c.fail("block %d (%s) is %s on the chain that you know, and %s here", block.Number, name, common.Hash(known), block.Hash)
 		}
 	}
 	return true

@@ -20,6 +20,8 @@ const (
 // Result is what the answers say, in numbers and in a word. It is recomputed by whoever
 // checks it.
 type Result struct {
+	Sequential bool `json:"sequential"`
+
 	Planned  int     `json:"planned"`
 	Asked    int     `json:"asked"`
 	Answered int     `json:"answered"` // with a text that begins with a word
@@ -77,7 +79,8 @@ func judge(p *Plan, entries []Entry, r *fingerprint.Reveal) (Result, error) {
 		return Result{}, fmt.Errorf("%d queries after the stopping rule ended the test", len(entries)-from.at)
 	}
 	res := Result{
-		Planned: p.Stopping.Queries, Asked: len(entries), Matched: out.Matched, Errors: out.Errors - (out.Asked - len(entries)), K: out.K,
+		Sequential: p.Stopping.Sequential,
+		Planned:    p.Stopping.Queries, Asked: len(entries), Matched: out.Matched, Errors: out.Errors - (out.Asked - len(entries)), K: out.K,
 		P: out.Chance.P, Log10P: out.Chance.Log10, LogE: out.LogE, Attempts: p.Stopping.Attempts(), Alpha: p.Stopping.Alpha, Reasons: []string{},
 	}
 	claimed := out.Claimed
@@ -207,3 +210,14 @@ func mostCommonError(entries []Entry) string {
 	}
 	return fmt.Sprintf(" (most often: %s)", most)
 }
+
+// Statistic is the number that carries the finding, with what it was corrected for.
+func (r Result) Statistic() string {
+	if !r.Sequential {
+		return fmt.Sprintf("p = 10^%.1f, for %d attempt(s): the chance of so many matches, or more, for an endpoint that does not serve this model", r.Log10P, r.Attempts)
+	}
+	return fmt.Sprintf("e-value e^%.1f for %d attempt(s); the claim needs e^%.1f", r.LogE, r.Attempts, r.Needed())
+}
+
+// Needed is the logarithm of the e-value from which on the claim holds.
+func (r Result) Needed() float64 { return math.Log(float64(r.Attempts) / r.Alpha) }

@@ -3,8 +3,10 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	fingerprint "github.com/fealty/fealty/embed"
 )
@@ -54,6 +56,22 @@ func (a *Asker) bounded(ctx context.Context) (context.Context, context.CancelCau
 	ctx, stop := context.WithCancelCause(ctx)
 	a.fail = stop
 	return ctx, stop
+}
+
+// Confirm makes sure that the assignment's order block is the chain's.
+func (a *Assignment) Confirm(ctx context.Context, c Chain) error {
+	want, err := decodeHeader(a.Order)
+	if err != nil {
+		return err
+	}
+	got, err := c.header(ctx, hexutil.EncodeBig(want.Number))
+	if err != nil {
+		return err
+	}
+	if got.Hash() != want.Hash() {
+		return fmt.Errorf("block %d is another on this chain than in the assignment: its order was not drawn", want.Number)
+	}
+	return nil
 }
 
 func cause(ctx context.Context, err error) error {

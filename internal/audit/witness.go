@@ -40,7 +40,7 @@ func (c *checker) judgeWitnesses() []WitnessFinding {
 			w.Problem = err.Error()
 		case seen[s.Signer]:
 			w.Problem = "it is signed by the auditor, by the creator, or by a witness before"
-		case c.trust.Witnesses != nil && !slices.Contains(c.trust.Witnesses, common.HexToAddress(s.Signer)):
+		case c.trust.Witnesses != nil && !slices.Contains(c.trust.Witnesses, [20]byte(common.HexToAddress(s.Signer))):
 			w.Problem = "you do not know its signer"
 		default:
 			w.Problem = copied(t, ids)
@@ -50,6 +50,11 @@ func (c *checker) judgeWitnesses() []WitnessFinding {
 		}
 		seen[s.Signer] = true
 		out[i] = w
+		for n := 0; err == nil && n < len(t.Entries); n++ {
+			if id := t.Entries[n].ID; id != "" {
+				ids[id] = s.Signer
+			}
+		}
 	}
 	return out
 }
@@ -94,4 +99,15 @@ func judgePrefix(p *Plan, entries []Entry, r *fingerprint.Reveal) (Result, error
 		}
 	}
 	return judge(p, entries, r)
+}
+
+// Words says it in a line.
+func (w WitnessFinding) Words() string {
+	switch {
+	case w.Problem != "":
+		return fmt.Sprintf("%s does not count: %s", w.Signer, w.Problem)
+	case w.Agrees:
+		return fmt.Sprintf("%s found the same: %d of %d match", w.Signer, w.Matched, w.Asked)
+	}
+	return fmt.Sprintf("%s CONTRADICTS: %s, %d of %d match, %d answers begin as the auditor's do", w.Signer, w.Finding, w.Matched, w.Asked, w.Same)
 }
