@@ -231,3 +231,43 @@ func list(b *strings.Builder, title string, lines []string) {
 		fmt.Fprintf(b, "  - %s\n", line)
 	}
 }
+
+func newAuditReport() *cobra.Command {
+	var trust trustFlags
+	var output string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "report FILE",
+		Short: "Write a bundle's verdict as one page that people can read",
+		Long: `Report checks a bundle as 'audit check' does and writes one HTML page that loads nothing from
+elsewhere: the verdict with its level, numbers and plots, every question and answer, and how to
+check all of it.`,
+		Example: "  fealty audit report bundle.json --rpc env:RPC --output report.html",
+		Args:    exactArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output == "" {
+				return usagef("name the page: --output FILE")
+			}
+			bundle, verdict, err := trust.check(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := writeTo(nil, output, func(w io.Writer) error { return audit.Report(w, bundle, verdict) }); err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(cmd, map[string]any{"report": output, "verdict": verdict})
+			} else {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", output, verdict.Finding)
+			}
+			if err == nil && !verdict.Sound {
+				return fmt.Errorf("%w: %s", errNotHeld, strings.Join(verdict.Problems, "; "))
+			}
+			return err
+		},
+	}
+	trust.add(cmd)
+	cmd.Flags().StringVar(&output, "output", "", "file to write")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
