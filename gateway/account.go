@@ -17,7 +17,7 @@ func (x *exchange) challenge() error {
 	if err := x.read(&ask); err != nil {
 		return err
 	}
-	message, err := x.s.deps.Identities.Challenge(ask.Address)
+	message, err := x.svc.deps.Identities.Challenge(ask.Address)
 	if err != nil {
 		return openai.Invalid("address", "%v.", err)
 	}
@@ -32,7 +32,7 @@ func (x *exchange) token() error {
 	if err := x.read(&ask); err != nil {
 		return err
 	}
-	t, err := x.s.deps.Identities.Redeem(x.ctx, ask.Message, ask.Signature)
+	t, err := x.svc.deps.Identities.Redeem(x.ctx, ask.Message, ask.Signature)
 	switch {
 	case errors.Is(err, identity.ErrSignIn):
 		e := unauthorized("sign_in_refused", err.Error()+".")
@@ -54,13 +54,13 @@ func (x *exchange) revokeToken() error {
 	if err != nil {
 		return err
 	}
-	if err := x.s.deps.Identities.RevokeToken(x.ctx, c); err != nil {
+	if err := x.svc.deps.Identities.RevokeToken(x.ctx, c); err != nil {
 		return stateUnavailable(err)
 	}
 	return x.reply(map[string]any{"revoked": true, "account": c.Account})
 }
 
-func (x *exchange) jwks() error { return x.replyJSON(x.s.deps.Identities.JWKS()) }
+func (x *exchange) jwks() error { return x.replyJSON(x.svc.deps.Identities.JWKS()) }
 
 // apiKey is an API key on the wire. Key is only set in the answer to its making.
 type apiKey struct {
@@ -92,7 +92,7 @@ func (x *exchange) createKey() error {
 	if err != nil {
 		return err
 	}
-	k, text, err := x.s.deps.Identities.CreateKey(x.ctx, c, ask)
+	k, text, err := x.svc.deps.Identities.CreateKey(x.ctx, c, ask)
 	if err != nil {
 		return refuseKey(err)
 	}
@@ -108,7 +108,7 @@ func (x *exchange) narrowKey() error {
 	if ask.Name != "" {
 		return openai.Invalid("name", "name cannot be changed.")
 	}
-	k, err := x.s.deps.Identities.NarrowKey(x.ctx, c.Subject, x.tail, ask)
+	k, err := x.svc.deps.Identities.NarrowKey(x.ctx, c.Subject, x.tail, ask)
 	if err != nil {
 		return refuseKey(err)
 	}
@@ -130,14 +130,14 @@ func (x *exchange) keyRequest() (c *identity.Caller, r identity.KeyRequest, err 
 	if err := x.read(&ask); err != nil {
 		return nil, r, err
 	}
-	models, err := x.s.ownNames(ask.Models)
+	models, err := x.svc.ownNames(ask.Models)
 	return c, identity.KeyRequest{
 		Name: ask.Name, Models: models, RPM: ask.RPM, TokensPerDay: ask.TokensPerDay, Expires: ask.Expires,
 	}, err
 }
 
 // ownNames turns aliases into names: keys are bound to models, and outlive aliases.
-func (s *Server) ownNames(names []string) ([]string, error) {
+func (s *service) ownNames(names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
 		m := s.models[name]
@@ -166,7 +166,7 @@ func (x *exchange) listKeys() error {
 	if err != nil {
 		return err
 	}
-	keys, err := x.s.deps.Identities.ListKeys(x.ctx, c.Subject)
+	keys, err := x.svc.deps.Identities.ListKeys(x.ctx, c.Subject)
 	if err != nil {
 		return refuseKey(err)
 	}
@@ -182,7 +182,7 @@ func (x *exchange) revokeKey() error {
 	if err != nil {
 		return err
 	}
-	if err := x.s.deps.Identities.RevokeKey(x.ctx, c.Subject, x.tail); err != nil {
+	if err := x.svc.deps.Identities.RevokeKey(x.ctx, c.Subject, x.tail); err != nil {
 		return refuseKey(err)
 	}
 	return x.reply(map[string]any{"id": x.tail, "object": "api_key", "revoked": true})
@@ -206,10 +206,10 @@ func (x *exchange) showUsage() error {
 	if to.Before(from) || to.Sub(from) >= usage.MaxDays*24*time.Hour {
 		return openai.Invalid("from", "from and to must cover 1 to %d days.", usage.MaxDays)
 	}
-	if err := x.s.deps.Ledger.Flush(x.ctx); err != nil { // what the caller just used is to be in it
+	if err := x.svc.deps.Ledger.Flush(x.ctx); err != nil { // what the caller just used is to be in it
 		return stateUnavailable(err)
 	}
-	totals, err := x.s.deps.Ledger.Totals(x.ctx, c.Subject, from, to)
+	totals, err := x.svc.deps.Ledger.Totals(x.ctx, c.Subject, from, to)
 	if err != nil {
 		return stateUnavailable(err)
 	}

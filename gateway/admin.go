@@ -13,10 +13,10 @@ import (
 
 // admitted checks the second listener's own token, if one is set.
 func (x *exchange) admitted() error {
-	if !x.s.cfg.Admin.Token.Set() {
+	if !x.svc.cfg.Admin.Token.Set() {
 		return nil
 	}
-	want, err := x.s.cfg.Admin.Token.Resolve()
+	want, err := x.svc.cfg.Admin.Token.Resolve()
 	if err != nil {
 		return internalError(err)
 	}
@@ -33,7 +33,7 @@ func (x *exchange) showMetrics() error {
 	}
 	var out bytes.Buffer
 	x.s.metrics.set.WritePrometheus(&out)
-	for _, c := range x.s.deps.Collectors {
+	for _, c := range x.svc.deps.Collectors {
 		c.WritePrometheus(&out)
 	}
 	metrics.WriteProcessMetrics(&out)
@@ -52,20 +52,20 @@ func (x *exchange) health() error {
 // others served; with none servable there is nothing to be ready for.
 func (x *exchange) ready() error {
 	x.http.SetContentType("text/plain; charset=utf-8")
-	if x.s.draining.Load() {
+	if x.s.unready.Load() {
 		x.http.SetStatusCode(http.StatusServiceUnavailable)
 		x.http.SetBodyString("draining: answers under way are finishing\n")
 		return nil
 	}
-	if err := x.s.deps.Identities.Err(); err != nil {
+	if err := x.svc.deps.Identities.Err(); err != nil {
 		x.http.SetStatusCode(http.StatusServiceUnavailable)
 		x.http.SetBodyString(err.Error() + "\n")
 		return nil //nolint:nilerr // it is the answer
 	}
 	var words bytes.Buffer
 	servable := 0
-	for _, m := range x.s.listed {
-		if err := x.s.hosted(x.ctx, x.now, m); err != nil {
+	for _, m := range x.svc.listed {
+		if err := x.svc.hosted(x.ctx, x.now, m); err != nil {
 			fmt.Fprintf(&words, "%s: %s\n", m.cfg.Name, asError(err).Code)
 			continue
 		}

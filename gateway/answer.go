@@ -19,7 +19,8 @@ import (
 // answer is one request being answered, from its admission to its settlement.
 type answer struct {
 	s           *Server
-	id          string // x-request-id
+	svc         *service // held until the end
+	id          string   // x-request-id
 	pass        pass
 	scope       policy.Scope
 	credential  []byte    // to ask again whether it still stands
@@ -59,7 +60,7 @@ func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
 	if err != nil {
 		return err
 	}
-	p, err := x.s.admit(x.ctx, x.now, caller, request.Model, scope)
+	p, err := x.svc.admit(x.ctx, x.now, caller, request.Model, scope)
 	if err != nil {
 		return err
 	}
@@ -101,21 +102,18 @@ func (x *exchange) call(r *openai.Request, m *model) (Call, error) {
 
 // open takes one of the slots and starts watching the client.
 func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
-	if x.s.draining.Load() {
-		return nil, errDraining
-	}
-	select {
-	case x.s.slots <- struct{}{}:
-	default:
+	if x.s.held.Add(1) > int64(x.svc.cfg.Limits.Concurrent) {
+		x.s.held.Add(-1)
 		return nil, errOverloaded
 	}
+	x.svc.users.Add(1)
 	a := &answer{
-		s: x.s, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error",
+		s: x.s, svc: x.svc, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error",
 		credential: bytes.Clone(credential(&x.http.Request.Header)), confirmed: time.Now(),
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	a.cancel = cancel
-	a.ctx, a.release = context.WithTimeout(ctx, x.s.cfg.Timeouts.Request)
+	a.ctx, a.release = context.WithTimeout(ctx, x.svc.cfg.Timeouts.Request)
 	x.s.running.add(a)
 	if a.conn != nil {
 		a.conn.watch(func() { cancel(errClientGone) })
@@ -127,16 +125,16 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 // backend begins.
 func (a *answer) start(call Call) (err error) {
 	tokens := estimate(call.Request.PromptBytes, call.MaxTokens*call.Request.Answers())
-	if err := a.s.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
+	if err := a.svc.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
 		return err
 	}
 	if err := a.queue(tokens); err != nil {
 		return err
 	}
-	if a.reservation, err = a.s.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
+	if a.reservation, err = a.svc.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
 		return err
 	}
-	if a.record, err = a.s.deps.Ledger.Begin(usage.Entry{
+	if a.record, err = a.svc.deps.Ledger.Begin(usage.Entry{
 		Time: a.began, Request: a.id, Subject: a.pass.caller.Subject, KeyID: a.pass.caller.KeyID,
 		Model: a.pass.model.cfg.Name, Version: a.pass.model.cfg.License.Version,
 	}); err != nil {
@@ -286,7 +284,7 @@ func (a *answer) timed(tokens int) {
 func (s *stream) fail(e *openai.Error) {
 	s.status = e.Code
 	s.s.metrics.cut(e.Code)
-	s.s.deps.Log.Warn("stream cut", "request", s.id, "code", e.Code, "cause", e.Cause)
+	s.s.log.Warn("stream cut", "request", s.id, "code", e.Code, "cause", e.Cause)
 	if e != errClientGone {
 		body := e.AppendBody(nil)
 		if e.Raw != nil { // a raw body may hold line breaks, an event may not
@@ -325,7 +323,8 @@ func (a *answer) end() {
 	if a.queued {
 		a.pass.model.queue.leave()
 	}
-	<-a.s.slots
+	a.s.held.Add(-1)
+	a.svc.release()
 }
 
 func (a *answer) settle(used openai.Usage) {
@@ -342,7 +341,7 @@ func (a *answer) settle(used openai.Usage) {
 // panicked is the one place where a panic becomes an error, a log line and a count.
 func (s *Server) panicked(id string, value any, stack []byte) *openai.Error {
 	s.metrics.panics.Inc()
-	s.deps.Log.Error("panic", "request", id, "value", fmt.Sprint(value), "stack", string(stack))
+	s.log.Error("panic", "request", id, "value", fmt.Sprint(value), "stack", string(stack))
 	return &openai.Error{
 		Status: http.StatusInternalServerError, Code: "internal_error",
 		Message: "The gateway failed at this request. Its log names the cause under the x-request-id.",

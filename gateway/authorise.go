@@ -39,16 +39,18 @@ func credential(h *fasthttp.RequestHeader) []byte {
 // consumption aside. It is the way of every request from its credential to a
 // decision; nil allows, an error is of type *openai.Error.
 func (s *Server) Authorise(ctx context.Context, now time.Time, credential []byte, model string, scope policy.Scope) error {
-	caller, err := s.identify(ctx, now, credential)
+	svc := s.acquire()
+	defer svc.release()
+	caller, err := svc.identify(ctx, now, credential)
 	if err != nil {
 		return err
 	}
-	_, err = s.admit(ctx, now, caller, model, scope)
+	_, err = svc.admit(ctx, now, caller, model, scope)
 	return err
 }
 
 // identify says who sent the credential.
-func (s *Server) identify(ctx context.Context, now time.Time, credential []byte) (*identity.Caller, error) {
+func (s *service) identify(ctx context.Context, now time.Time, credential []byte) (*identity.Caller, error) {
 	if len(credential) == 0 {
 		return nil, unauthorized("missing_credential", "Send one \"Authorization: Bearer <API key or token>\" header.")
 	}
@@ -62,7 +64,7 @@ func (s *Server) identify(ctx context.Context, now time.Time, credential []byte)
 // admit decides whether the caller may use the model in this way now, consumption
 // aside. The order is the order of the codes: 404, 403 for the key and the host,
 // 503 if it cannot be found out, then what the license says.
-func (s *Server) admit(ctx context.Context, now time.Time, caller *identity.Caller, name string, scope policy.Scope) (pass, error) {
+func (s *service) admit(ctx context.Context, now time.Time, caller *identity.Caller, name string, scope policy.Scope) (pass, error) {
 	m := s.models[name]
 	if m == nil {
 		return pass{}, unknownModel(name)
@@ -86,7 +88,7 @@ func (s *Server) admit(ctx context.Context, now time.Time, caller *identity.Call
 }
 
 // hosted checks that this gateway may itself serve the model.
-func (s *Server) hosted(ctx context.Context, now time.Time, m *model) error {
+func (s *service) hosted(ctx context.Context, now time.Time, m *model) error {
 	grant, err := m.Licenses.Check(ctx, m.id, s.deps.Host)
 	if err != nil {
 		return licenseUnavailable(err)
@@ -98,7 +100,7 @@ func (s *Server) hosted(ctx context.Context, now time.Time, m *model) error {
 }
 
 // obey asks the operator's own rules, if there are any.
-func (s *Server) obey(now time.Time, p pass, scope policy.Scope, c Call, tokens uint64) error {
+func (s *service) obey(now time.Time, p pass, scope policy.Scope, c Call, tokens uint64) error {
 	if s.deps.Rules == nil {
 		return nil
 	}
@@ -110,7 +112,7 @@ func (s *Server) obey(now time.Time, p pass, scope policy.Scope, c Call, tokens 
 }
 
 // reserve charges one request and the most tokens that it may use.
-func (s *Server) reserve(ctx context.Context, now time.Time, p pass, scope policy.Scope, tokens uint64) (*limit.Reservation, error) {
+func (s *service) reserve(ctx context.Context, now time.Time, p pass, scope policy.Scope, tokens uint64) (*limit.Reservation, error) {
 	own := policy.Plan{RPM: p.caller.RPM, TokensPerDay: p.caller.TokensPerDay}
 	r, err := s.deps.Limits.Reserve(ctx, now, limit.Budget{
 		Model: p.model.cfg.Name, Subject: p.caller.Subject, KeyID: p.caller.KeyID, Plan: p.grant.Plan, Key: own,

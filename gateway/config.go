@@ -212,6 +212,9 @@ type TimeoutsConfig struct {
 	Silent  time.Duration `yaml:"silent"`  // between an upstream's bytes. Zero: 2m
 	Recheck time.Duration `yaml:"recheck"` // between license checks of a running answer. Zero: 1s
 	Drain   time.Duration `yaml:"drain"`   // for answers to finish at shutdown. Zero: 25s
+	// Unready is how long the gateway goes on as before after /readyz has begun to say no,
+	// so that balancers notice. Zero: not at all.
+	Unready time.Duration `yaml:"unready"`
 	// Heartbeat is how long a stream may say nothing before it says that it is alive. Zero: 15s
 	Heartbeat time.Duration `yaml:"heartbeat"`
 }
@@ -410,6 +413,7 @@ func (t TimeoutsConfig) validate(errs *problems) {
 	errs.within("timeouts.silent", t.Silent, time.Millisecond, time.Hour)
 	errs.within("timeouts.recheck", t.Recheck, time.Millisecond, time.Hour)
 	errs.within("timeouts.drain", t.Drain, time.Millisecond, time.Hour)
+	errs.within("timeouts.unready", t.Unready, time.Millisecond, time.Hour)
 	errs.within("timeouts.heartbeat", t.Heartbeat, time.Millisecond, time.Hour)
 }
 

@@ -196,14 +196,12 @@ func (r *running) all() []*answer {
 // beat keeps silent streams alive: what stands between drops connections on which
 // nothing moves.
 func (s *Server) beat(ctx context.Context) {
-	every := s.cfg.Timeouts.Heartbeat
-	tick := time.NewTicker(max(every/4, time.Millisecond))
-	defer tick.Stop()
 	for {
+		every := s.timeouts().Heartbeat
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(max(every/4, time.Millisecond)):
 		}
 		for _, a := range s.running.all() {
 			if a.conn != nil {

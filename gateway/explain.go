@@ -22,7 +22,7 @@ func (x *exchange) showLicense() error {
 		return err
 	}
 	name := string(x.http.QueryArgs().Peek("model"))
-	m := x.s.modelCalled(name)
+	m := x.svc.modelCalled(name)
 	if m == nil {
 		return unknownModel(name)
 	}
@@ -44,7 +44,7 @@ func (x *exchange) showLicense() error {
 }
 
 // modelCalled is the model with this name, alias or id in the registry.
-func (s *Server) modelCalled(name string) *model {
+func (s *service) modelCalled(name string) *model {
 	if m := s.models[name]; m != nil {
 		return m
 	}

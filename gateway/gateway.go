@@ -10,7 +10,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -86,54 +85,52 @@ type Model struct {
 // Server is one gateway. Serve it on as many listeners as needed, then shut it
 // down once.
 type Server struct {
-	cfg       Config
-	deps      Deps
-	models    map[string]*model // by name and alias
-	listed    []*model          // in the order of the config
-	started   time.Time
-	metrics   *counters
-	statement statement
-	running   running
-	slots     chan struct{}
-	changed   chan struct{} // full: running answers are to be looked at
-	http      *fasthttp.Server
-	admin     *fasthttp.Server
+	current atomic.Pointer[service] // what Reload replaces
+	log     *slog.Logger
+	clock   func() time.Time
+	started time.Time
+	metrics *counters
+	running running
+	held    atomic.Int64  // answers that run or wait
+	changed chan struct{} // full: running answers are to be looked at
+	http    *fasthttp.Server
+	admin   *fasthttp.Server
 
-	draining atomic.Bool
-	stop     context.CancelFunc
-	wait     sync.WaitGroup
+	reloading sync.Mutex // of the next
+	lanes     map[string]lane
+
+	unready atomic.Bool
+	stop    context.CancelFunc
+	wait    sync.WaitGroup
+}
+
+// lane is what outlives a reload of a model: its queue and its counters.
+type lane struct {
+	queue   *queue
+	metrics *modelMetrics
 }
 
 // model is one served model.
 type model struct {
 	Model
-	cfg     ModelConfig
-	id      [32]byte
-	queue   *queue
-	metrics *modelMetrics
+	lane
+	cfg ModelConfig
+	id  [32]byte
 }
 
 // New checks that config and dependencies fit. It listens to nothing yet.
 func New(deps Deps, cfg Config) (*Server, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	if deps.Identities == nil || deps.Limits == nil || deps.Ledger == nil {
-		return nil, errors.New("gateway: identities, limits and ledger are required")
-	}
 	def(&deps.Log, slog.New(slog.DiscardHandler))
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	cfg = cfg.filled()
-	s := &Server{
-		cfg: cfg, deps: deps, models: map[string]*model{}, started: deps.Now(),
-		slots: make(chan struct{}, cfg.Limits.Concurrent), changed: make(chan struct{}, 1),
-	}
-	s.metrics = newCounters(s)
-	if err := s.addModels(); err != nil {
+	s := &Server{log: deps.Log, clock: deps.Now, started: deps.Now(), changed: make(chan struct{}, 1), lanes: map[string]lane{}}
+	svc, err := s.service(deps, cfg)
+	if err != nil {
 		return nil, err
 	}
+	s.metrics = newCounters(s)
+	s.install(svc)
 	s.http, s.admin = s.newHTTP(s.handle), s.newHTTP(s.handleAdmin)
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -141,23 +138,6 @@ func New(deps Deps, cfg Config) (*Server, error) {
 	s.wait.Go(func() { s.recheckCallers(ctx) })
 	s.wait.Go(func() { s.beat(ctx) })
 	return s, nil
-}
-
-func (s *Server) addModels() error {
-	for _, cfg := range s.cfg.Models {
-		dep, ok := s.deps.Models[cfg.Name]
-		if !ok || dep.Backend == nil || dep.Licenses == nil {
-			return fmt.Errorf("gateway: model %q has no backend or no license checker", cfg.Name)
-		}
-		def(&cfg.DefaultTokens, min(1024, orMax(cfg.MaxTokens)))
-		m := &model{Model: dep, cfg: cfg, id: cfg.License.ID(), queue: newQueue(cfg.Admission)}
-		m.metrics = s.metrics.model(m)
-		s.listed = append(s.listed, m)
-		for _, name := range append([]string{cfg.Name}, cfg.Aliases...) {
-			s.models[name] = m
-		}
-	}
-	return nil
 }
 
 func orMax(n int) int {
@@ -170,11 +150,11 @@ func orMax(n int) int {
 // newHTTP is a listener's server. What fasthttp refuses by itself is worded by
 // refuseTransport, and panics stop in guard.
 func (s *Server) newHTTP(handler fasthttp.RequestHandler) *fasthttp.Server {
-	t := s.cfg.Timeouts
+	t, l := s.timeouts(), s.current.Load().cfg.Limits
 	return &fasthttp.Server{
 		Handler: s.guard(handler), ErrorHandler: s.refuseTransport,
 		ReadBufferSize:        16 << 10, // JWTs do not fit fasthttp's 4 KiB
-		MaxRequestBodySize:    s.cfg.Limits.Body,
+		MaxRequestBodySize:    l.Body,
 		Concurrency:           1 << 20, // requests are bounded by slots, which answer properly
 		ReadTimeout:           t.Read,
 		IdleTimeout:           t.Idle, // writes are bounded one by one, in conn
@@ -191,23 +171,29 @@ func (quiet) Printf(string, ...any) {}
 
 // Serve answers the public API on the listener until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	return s.http.Serve(&listener{Listener: l, write: s.cfg.Timeouts.Write})
+	return s.http.Serve(&listener{Listener: l, write: s.timeouts().Write})
 }
 
 // ServeAdmin answers metrics and health on the listener until Shutdown.
 func (s *Server) ServeAdmin(l net.Listener) error {
-	return s.admin.Serve(&listener{Listener: l, write: s.cfg.Timeouts.Write})
+	return s.admin.Serve(&listener{Listener: l, write: s.timeouts().Write})
 }
 
 // cutShare is the end of Shutdown's time that is kept for telling the answers that
 // are still running that they are cut.
 const cutShare = time.Second
 
-// Shutdown stops being ready and lets running answers finish for timeouts.drain at
-// most, or until a second before ctx ends; then it cuts them with a terminal error.
+// Shutdown says that it is not ready, goes on for timeouts.unready so that balancers
+// notice, and takes no more connections. It lets running answers finish for
+// timeouts.drain at most, or until a second before ctx ends; then it cuts them with a
+// terminal error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.draining.Store(true)
-	wait := s.cfg.Timeouts.Drain
+	s.unready.Store(true)
+	select {
+	case <-time.After(s.timeouts().Unready):
+	case <-ctx.Done():
+	}
+	wait := s.timeouts().Drain
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline)-cutShare)
 	}

@@ -32,12 +32,12 @@ type keyMetrics struct{ requests, tokens *metrics.Counter }
 
 func newCounters(s *Server) *counters {
 	set := metrics.NewSet()
-	set.NewGauge("fealty_answers_running", func() float64 { return float64(len(s.slots)) })
-	set.NewGauge("fealty_draining", func() float64 { return truth(s.draining.Load()) })
-	set.NewGauge("fealty_state_lost", func() float64 { return truth(s.deps.Identities.Err() != nil) })
-	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.deps.Ledger.Waiting()) })
+	set.NewGauge("fealty_answers_running", func() float64 { return float64(s.held.Load()) })
+	set.NewGauge("fealty_draining", func() float64 { return truth(s.unready.Load()) })
+	set.NewGauge("fealty_state_lost", func() float64 { return truth(s.current.Load().deps.Identities.Err() != nil) })
+	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.current.Load().deps.Ledger.Waiting()) })
 	c := &counters{
-		set: set, panics: set.NewCounter("fealty_panics_total"), keys: map[string]*keyMetrics{}, most: s.cfg.Metrics.Keys,
+		set: set, panics: set.NewCounter("fealty_panics_total"), keys: map[string]*keyMetrics{},
 		requests: &byCode{set: set, name: "fealty_requests_total", codes: map[string]*metrics.Counter{}},
 		cuts:     &byCode{set: set, name: "fealty_streams_cut_total", codes: map[string]*metrics.Counter{}},
 	}
@@ -53,15 +53,15 @@ func truth(b bool) float64 {
 	return 0
 }
 
-func (c *counters) model(m *model) *modelMetrics {
-	label := fmt.Sprintf("{model=%q}", m.cfg.Name)
-	c.set.NewGauge("fealty_requests_waiting"+label, func() float64 { return float64(m.queue.length()) })
+func (c *counters) model(name string, q *queue) *modelMetrics {
+	label := fmt.Sprintf("{model=%q}", name)
+	c.set.NewGauge("fealty_requests_waiting"+label, func() float64 { return float64(q.length()) })
 	return &modelMetrics{
 		queued:     c.set.NewHistogram("fealty_queue_seconds" + label),
 		first:      c.set.NewHistogram("fealty_time_to_first_token_seconds" + label),
 		gap:        c.set.NewHistogram("fealty_inter_token_seconds" + label),
-		prompt:     c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"prompt\"}", m.cfg.Name)),
-		completion: c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"completion\"}", m.cfg.Name)),
+		prompt:     c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"prompt\"}", name)),
+		completion: c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"completion\"}", name)),
 	}
 }
 
@@ -112,17 +112,24 @@ func (b *byCode) add(code string) *metrics.Counter {
 // key counts what an API key used. Only so many have counters of their own: the first
 // ones since the start. Tokens, which live for minutes, have none.
 func (c *counters) key(id string, u openai.Usage) {
-	if c.most == 0 || id == "" {
-		return
+	if k := c.ofKey(id); k != nil {
+		k.requests.Inc()
+		k.tokens.Add(u.PromptTokens + u.CompletionTokens)
 	}
-	k := c.ofKey(id)
-	k.requests.Inc()
-	k.tokens.Add(u.PromptTokens + u.CompletionTokens)
+}
+
+func (c *counters) allow(keys int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most = keys
 }
 
 func (c *counters) ofKey(id string) *keyMetrics {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.most == 0 || id == "" {
+		return nil
+	}
 	if c.keys[id] == nil && len(c.keys) >= c.most {
 		id = "other"
 	}

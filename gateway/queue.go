@@ -31,18 +31,25 @@ type ticket struct {
 	at      int        // in the heap; -1: in it no more
 }
 
-func newQueue(limits AdmissionConfig) *queue {
-	return &queue{limits: limits.filled(), ends: map[[32]byte]float64{}}
+func newQueue() *queue { return &queue{ends: map[[32]byte]float64{}} }
+
+// bound sets the limits, also while requests run and wait: a queue that is too long
+// from now on only takes no more.
+func (q *queue) bound(limits AdmissionConfig) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limits = limits.filled()
+	q.serve()
 }
 
 // enter returns when it is the request's turn, or with the reason why it will not be:
 // errOverloaded or the cause of ctx's end. After nil, leave must be called.
 func (q *queue) enter(ctx context.Context, subject [32]byte, plan uint32, tokens uint64) error {
-	t, err := q.join(subject, q.weight(plan), tokens)
+	t, wait, err := q.join(subject, plan, tokens)
 	if t == nil {
 		return err
 	}
-	patience := time.NewTimer(q.limits.Wait)
+	patience := time.NewTimer(wait)
 	defer patience.Stop()
 	select {
 	case err := <-t.turn:
@@ -69,28 +76,29 @@ func (q *queue) weight(plan uint32) float64 {
 	return 1
 }
 
-// join takes a place, or a ticket; without either it is the error.
-func (q *queue) join(subject [32]byte, weight float64, tokens uint64) (*ticket, error) {
+// join takes a place, or a ticket and how long it is good for; without either it is
+// the error.
+func (q *queue) join(subject [32]byte, plan uint32, tokens uint64) (*ticket, time.Duration, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) == 0 && (q.running < q.limits.Concurrent || q.limits.Concurrent == 0) {
 		q.running++
-		return nil, nil
+		return nil, 0, nil
 	}
 	q.seq++
 	t := &ticket{start: max(q.clock, q.ends[subject]), seq: q.seq, subject: subject, turn: make(chan error, 1)}
 	if len(q.waiting) >= q.limits.Queue {
 		last := q.waiting.last()
 		if last == nil || last.start <= t.start {
-			return nil, errOverloaded
+			return nil, 0, errOverloaded
 		}
 		heap.Remove(&q.waiting, last.at)
 		q.ends[last.subject] = last.start // its licensee's last one: the largest tag of all
 		last.turn <- errOverloaded
 	}
-	q.ends[subject] = t.start + float64(max(tokens, 1))/weight
+	q.ends[subject] = t.start + float64(max(tokens, 1))/q.weight(plan)
 	heap.Push(&q.waiting, t)
-	return t, nil
+	return t, q.limits.Wait, nil
 }
 
 // withdraw reports whether the ticket was still waiting.

@@ -20,7 +20,8 @@ type line struct {
 func newLine(t *testing.T, limits AdmissionConfig) *line {
 	t.Helper()
 	limits.Concurrent = 1
-	l := &line{t: t, q: newQueue(limits), order: make(chan string, 1000)}
+	l := &line{t: t, q: newQueue(), order: make(chan string, 1000)}
+	l.q.bound(limits)
 	if err := l.q.enter(t.Context(), [32]byte{}, 0, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,8 @@ func TestQueueIsBoundedInTime(t *testing.T) {
 
 // However they come and go, no place is lost and none is given twice.
 func TestQueueKeepsCount(t *testing.T) {
-	q := newQueue(AdmissionConfig{Concurrent: 3, Queue: 5, Wait: time.Millisecond})
+	q := newQueue()
+	q.bound(AdmissionConfig{Concurrent: 3, Queue: 5, Wait: time.Millisecond})
 	done := make(chan struct{})
 	const clients = 16
 	for i := range clients {

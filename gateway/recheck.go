@@ -15,17 +15,15 @@ const credentialGrace = 5 * time.Minute
 
 // recheck cuts running answers whose license, or whose host's, no longer stands.
 func (s *Server) recheck(ctx context.Context) {
-	tick := time.NewTicker(s.cfg.Timeouts.Recheck)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(s.timeouts().Recheck):
 		case <-s.changed:
 		}
 		for _, a := range s.running.all() {
-			if err := s.standing(ctx, a); err != nil {
+			if err := a.standing(ctx); err != nil {
 				a.cancel(err)
 			}
 		}
@@ -42,21 +40,19 @@ func (s *Server) LicenseChanged() {
 }
 
 // standing asks again what admit asked.
-func (s *Server) standing(ctx context.Context, a *answer) error {
-	_, err := s.admit(ctx, s.deps.Now(), a.pass.caller, a.pass.model.cfg.Name, a.scope)
+func (a *answer) standing(ctx context.Context) error {
+	_, err := a.svc.admit(ctx, a.s.clock(), a.pass.caller, a.pass.model.cfg.Name, a.scope)
 	return err
 }
 
 // recheckCallers cuts running answers whose API key or token was revoked. It runs beside
 // recheck, which must not wait for the state store.
 func (s *Server) recheckCallers(ctx context.Context) {
-	tick := time.NewTicker(s.cfg.Timeouts.Recheck)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(s.timeouts().Recheck):
 			s.askCallers(ctx)
 		}
 	}
@@ -73,11 +69,13 @@ type word struct {
 func (s *Server) askCallers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
+	svc := s.acquire()
+	defer svc.release()
 	said := map[string]word{}
 	for _, a := range s.running.all() {
 		w, asked := said[string(a.credential)]
 		if !asked {
-			w.caller, w.err = s.identify(ctx, s.deps.Now(), a.credential)
+			w.caller, w.err = svc.identify(ctx, s.clock(), a.credential)
 			said[string(a.credential)] = w
 		}
 		if err := a.stillCalledBy(w); err != nil {

@@ -194,9 +194,9 @@ func asError(err error) *openai.Error {
 func (x *exchange) refuse(err error) {
 	e := asError(err)
 	x.s.metrics.request(e.Code)
-	level := x.s.deps.Log.Debug
+	level := x.s.log.Debug
 	if e.Status >= http.StatusInternalServerError {
-		level = x.s.deps.Log.Warn
+		level = x.s.log.Warn
 	}
 	level("refused", "request", x.id, "status", e.Status, "code", e.Code, "cause", e.Cause)
 	x.writeError(e)
@@ -220,7 +220,7 @@ func (x *exchange) writeError(e *openai.Error) {
 // refuseTransport words what fasthttp refuses before any handler runs.
 func (s *Server) refuseTransport(ctx *fasthttp.RequestCtx, err error) {
 	x := s.begin(ctx)
-	x.refuse(transportError(err, s.cfg))
+	x.refuse(transportError(err, x.svc.cfg))
 	x.finish()
 	if c := connOf(ctx); c != nil {
 		c.linger = true

@@ -29,6 +29,7 @@ const requestPrefix = "req_"
 // exchange is one request and its response. It ends with the handler.
 type exchange struct {
 	s    *Server
+	svc  *service
 	http *fasthttp.RequestCtx
 	ctx  context.Context // for look-ups, bounded by lookupTime
 	done context.CancelFunc
@@ -70,16 +71,17 @@ var adminRoutes = map[string]map[string]handler{
 func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
 	var id [16]byte
 	rand.Read(id[:]) // never fails
-	x := &exchange{s: s, http: ctx, id: requestPrefix + hex.EncodeToString(id[:]), now: s.deps.Now()}
+	x := &exchange{s: s, svc: s.acquire(), http: ctx, id: requestPrefix + hex.EncodeToString(id[:]), now: s.clock()}
 	x.ctx, x.done = context.WithTimeout(context.Background(), lookupTime)
 	return x
 }
 
 func (x *exchange) finish() {
 	x.done()
+	x.svc.release()
 	h := &x.http.Response.Header
 	h.Set("x-request-id", x.id)
-	h.Set("openai-processing-ms", strconv.FormatInt(x.s.deps.Now().Sub(x.now).Milliseconds(), 10))
+	h.Set("openai-processing-ms", strconv.FormatInt(x.s.clock().Sub(x.now).Milliseconds(), 10))
 }
 
 // guard recovers handlers, which fasthttp does not.
@@ -103,13 +105,13 @@ func (s *Server) handleAdmin(ctx *fasthttp.RequestCtx) { s.serve(ctx, adminRoute
 
 func (s *Server) serve(ctx *fasthttp.RequestCtx, table map[string]map[string]handler) {
 	x := s.begin(ctx)
+	defer x.finish()
 	if err := framed(&ctx.Request.Header); err != nil {
 		x.refuse(err)
 		ctx.SetConnectionClose() // whatever follows may not be a request
 	} else if err := x.route(table); err != nil {
 		x.refuse(err)
 	}
-	x.finish()
 }
 
 func (x *exchange) route(table map[string]map[string]handler) error {
@@ -158,7 +160,7 @@ func prefixEnd(path []byte) int {
 }
 
 func (x *exchange) caller() (*identity.Caller, error) {
-	return x.s.identify(x.ctx, x.now, credential(&x.http.Request.Header))
+	return x.svc.identify(x.ctx, x.now, credential(&x.http.Request.Header))
 }
 
 // walletCaller is a caller who signed in: an API key cannot make or revoke keys.
@@ -229,9 +231,9 @@ func (x *exchange) listModels() error {
 		return err
 	}
 	list := openai.ModelList{Object: "list", Data: []openai.Model{}}
-	for _, m := range x.s.listed {
-		if !isHostRefusal(x.s.hosted(x.ctx, x.now, m)) {
-			list.Data = append(list.Data, x.s.describe(m))
+	for _, m := range x.svc.listed {
+		if !isHostRefusal(x.svc.hosted(x.ctx, x.now, m)) {
+			list.Data = append(list.Data, x.svc.describe(m))
 		}
 	}
 	return x.reply(list)
@@ -248,17 +250,17 @@ func (x *exchange) showModel() error {
 		return err
 	}
 	name, err := url.PathUnescape(x.tail)
-	m := x.s.models[name]
+	m := x.svc.models[name]
 	if err != nil || m == nil {
 		return unknownModel(x.tail)
 	}
-	if err := x.s.hosted(x.ctx, x.now, m); isHostRefusal(err) {
+	if err := x.svc.hosted(x.ctx, x.now, m); isHostRefusal(err) {
 		return err
 	}
-	return x.reply(x.s.describe(m))
+	return x.reply(x.svc.describe(m))
 }
 
-func (s *Server) describe(m *model) openai.Model {
+func (s *service) describe(m *model) openai.Model {
 	l := m.cfg.License
 	out := openai.Model{
 		ID: m.cfg.Name, Object: "model", Created: s.started.Unix(), OwnedBy: s.cfg.Host.Domain,
@@ -268,7 +270,7 @@ func (s *Server) describe(m *model) openai.Model {
 	return out
 }
 
-func (s *Server) caip2(chain string) string {
+func (s *service) caip2(chain string) string {
 	for _, c := range s.cfg.Chains {
 		if c.Name == chain {
 			return "eip155:" + strconv.FormatUint(c.ChainID, 10)

@@ -65,7 +65,7 @@ type statement struct {
 }
 
 func (x *exchange) hostStatement() error {
-	proof := x.s.deps.Proof
+	proof := x.svc.deps.Proof
 	if proof.Key == nil {
 		return unknownURL()
 	}
@@ -75,7 +75,7 @@ func (x *exchange) hostStatement() error {
 			Message: "The delegation of this host's key has expired. Its operator needs a new one (fealty license delegate).",
 		}
 	}
-	st := &x.s.statement
+	st := &x.svc.statement
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.body == nil || x.now.Sub(st.made) >= statementFresh {
@@ -90,20 +90,20 @@ func (x *exchange) hostStatement() error {
 
 func (x *exchange) signStatement(proof HostProof) ([]byte, error) {
 	now := x.now.UTC().Truncate(time.Second)
-	domain, err := wallet.HostName(x.s.cfg.Host.Domain)
+	domain, err := wallet.HostName(x.svc.cfg.Host.Domain)
 	if err != nil {
 		return nil, err
 	}
 	says := HostStatement{
-		Type: StatementType, Domain: domain, Subject: "0x" + hex.EncodeToString(x.s.deps.Host[:]), Deployment: x.s.cfg.Deployment,
+		Type: StatementType, Domain: domain, Subject: "0x" + hex.EncodeToString(x.svc.deps.Host[:]), Deployment: x.svc.cfg.Deployment,
 		Key: wallet.AddressText(proof.Key.Address()), Issued: now, Expires: now.Add(statementLife), Models: []HostedModel{},
 	}
 	if !proof.Until.IsZero() && proof.Until.Before(says.Expires) {
 		says.Expires = proof.Until
 	}
-	for _, m := range x.s.listed {
-		if x.s.hosted(x.ctx, x.now, m) == nil {
-			says.Models = append(says.Models, HostedModel{m.cfg.Name, *x.s.describe(m).License})
+	for _, m := range x.svc.listed {
+		if x.svc.hosted(x.ctx, x.now, m) == nil {
+			says.Models = append(says.Models, HostedModel{m.cfg.Name, *x.svc.describe(m).License})
 		}
 	}
 	text, err := json.Marshal(says)

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// service is what a config and its dependencies make: requests that began under one end
+// under it, whatever is loaded meanwhile.
+type service struct {
+	*Server
+	cfg       Config
+	deps      Deps
+	models    map[string]*model // by name and alias
+	listed    []*model          // in the order of the config
+	statement statement
+
+	users   atomic.Int64 // requests and answers
+	retired atomic.Bool
+	once    sync.Once
+	unused  func() // called once, when retired and without users
+}
+
+// service checks that config and dependencies fit.
+func (s *Server) service(deps Deps, cfg Config) (*service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if deps.Identities == nil || deps.Limits == nil || deps.Ledger == nil {
+		return nil, errors.New("gateway: identities, limits and ledger are required")
+	}
+	svc := &service{Server: s, cfg: cfg.filled(), deps: deps, models: map[string]*model{}, unused: func() {}}
+	for _, cfg := range svc.cfg.Models {
+		dep, ok := deps.Models[cfg.Name]
+		if !ok || dep.Backend == nil || dep.Licenses == nil {
+			return nil, fmt.Errorf("gateway: model %q has no backend or no license checker", cfg.Name)
+		}
+		def(&cfg.DefaultTokens, min(1024, orMax(cfg.MaxTokens)))
+		m := &model{Model: dep, cfg: cfg, id: cfg.License.ID()}
+		svc.listed = append(svc.listed, m)
+		for _, name := range append([]string{cfg.Name}, cfg.Aliases...) {
+			svc.models[name] = m
+		}
+	}
+	return svc, nil
+}
+
+// install makes a service the current one and returns the one before. It cannot fail.
+func (s *Server) install(svc *service) *service {
+	for _, m := range svc.listed {
+		if s.lanes[m.cfg.Name].queue == nil {
+			q := newQueue()
+			s.lanes[m.cfg.Name] = lane{q, s.metrics.model(m.cfg.Name, q)}
+		}
+		m.lane = s.lanes[m.cfg.Name]
+		m.queue.bound(m.cfg.Admission)
+	}
+	s.metrics.allow(svc.cfg.Metrics.Keys)
+	return s.current.Swap(svc)
+}
+
+// Reload replaces config and dependencies for all requests to come, or, with an error,
+// nothing. unused is called once no request uses the earlier dependencies any more. What
+// the listeners and the state stand on cannot be changed.
+func (s *Server) Reload(deps Deps, cfg Config, unused func()) error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	svc, err := s.service(deps, cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.current.Load().keeps(svc.cfg); err != nil {
+		return err
+	}
+	old := s.install(svc)
+	old.unused = unused
+	old.retired.Store(true)
+	old.idle()
+	s.LicenseChanged()
+	return nil
+}
+
+// keeps refuses a config that only a restart can bring about.
+func (s *service) keeps(next Config) error {
+	var errs problems
+	same := func(field string, yes bool) { errs.need(field, yes, "a restart of the gateway to change") }
+	same("listen", s.cfg.Listen == next.Listen)
+	same("admin.listen", s.cfg.Admin.Listen == next.Admin.Listen)
+	same("deployment", s.cfg.Deployment == next.Deployment)
+	same("redis.state", s.cfg.Redis.State == next.Redis.State)
+	same("redis.seen", s.cfg.Redis.Seen == next.Redis.Seen)
+	same("limits.body", s.cfg.Limits.Body == next.Limits.Body)
+	same("timeouts.read", s.cfg.Timeouts.Read == next.Timeouts.Read)
+	same("timeouts.idle", s.cfg.Timeouts.Idle == next.Timeouts.Idle)
+	same("timeouts.write", s.cfg.Timeouts.Write == next.Timeouts.Write)
+	return errors.Join(errs...)
+}
+
+func (s *Server) timeouts() TimeoutsConfig { return s.current.Load().cfg.Timeouts }
+
+// acquire is the current service, until release.
+func (s *Server) acquire() *service {
+	for {
+		svc := s.current.Load()
+		svc.users.Add(1)
+		if s.current.Load() == svc {
+			return svc
+		}
+		svc.release() // it was replaced in between, and may be unused already
+	}
+}
+
+func (s *service) release() {
+	if s.users.Add(-1) == 0 {
+		s.idle()
+	}
+}
+
+func (s *service) idle() {
+	if s.retired.Load() && s.users.Load() == 0 {
+		s.once.Do(s.unused)
+	}
+}
