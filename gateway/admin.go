@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 )
@@ -65,18 +68,42 @@ func (x *exchange) ready() error {
 	var words bytes.Buffer
 	servable := 0
 	for _, m := range x.svc.listed {
-		if err := x.svc.hosted(x.ctx, x.now, m); err != nil {
-			fmt.Fprintf(&words, "%s: %s\n", m.cfg.Name, asError(err).Code)
-			continue
+		what, ok := x.svc.state(x.ctx, x.now, m)
+		fmt.Fprintf(&words, "%s: %s\n", m.cfg.Name, what)
+		if ok {
+			servable++
 		}
-		fmt.Fprintf(&words, "%s: ok\n", m.cfg.Name)
-		servable++
 	}
 	if servable == 0 {
 		x.http.SetStatusCode(http.StatusServiceUnavailable)
 	}
 	x.http.Response.SetBodyRaw(words.Bytes())
 	return nil
+}
+
+// state says in words whether a model can be served.
+func (s *service) state(ctx context.Context, now time.Time, m *model) (words string, ok bool) {
+	if err := s.hosted(ctx, now, m); err != nil {
+		e := asError(err)
+		return e.Code + ": " + e.Message, false
+	}
+	servers, ok := m.Backend.(Reporter)
+	if !ok {
+		return "ok", true
+	}
+	var wrong []string
+	healthy := 0
+	for i, server := range servers.Stats() {
+		if server.Healthy {
+			healthy++
+			continue
+		}
+		wrong = append(wrong, fmt.Sprintf("upstream %d is left alone: %s", i+1, server.Problem))
+	}
+	if healthy == 0 && len(wrong) > 0 {
+		return "no_upstream: " + strings.Join(wrong, "; "), false
+	}
+	return strings.Join(append([]string{"ok"}, wrong...), "; "), true
 }
 
 func (a AdminConfig) validate(errs *problems) {

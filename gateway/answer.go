@@ -76,6 +76,7 @@ func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
 	if err := a.start(call); err != nil {
 		return a.failed(err)
 	}
+	rateHeaders(&x.http.Response.Header, a.reservation)
 	if p.grant.Stale {
 		x.http.Response.Header.Set("x-fealty-license", "stale")
 	}

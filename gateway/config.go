@@ -32,6 +32,8 @@ type Config struct {
 	Limits     LimitsConfig   `yaml:"limits"`
 	Timeouts   TimeoutsConfig `yaml:"timeouts"`
 	Metrics    MetricsConfig  `yaml:"metrics"`
+	TLS        TLSConfig      `yaml:"tls"`
+	CORS       CORSConfig     `yaml:"cors"`
 }
 
 // MetricsConfig bounds what /metrics holds.
@@ -254,6 +256,8 @@ func (c *Config) Validate() error {
 	c.Identity.validate(&errs, c.Chains)
 	c.Limits.validate(&errs)
 	c.Timeouts.validate(&errs)
+	c.TLS.validate(&errs)
+	c.CORS.validate(&errs)
 	errs.need("metrics.keys", c.Metrics.Keys >= 0 && c.Metrics.Keys <= 10_000, "0 to 10000 API keys")
 	for i, chain := range c.Chains {
 		chain.validate(&errs, fmt.Sprintf("chains[%d]", i))
@@ -421,6 +425,7 @@ func (t TimeoutsConfig) validate(errs *problems) {
 func (c Config) filled() Config {
 	def(&c.Limits.Body, 4<<20)
 	def(&c.Limits.Concurrent, 4096)
+	def(&c.CORS.MaxAge, time.Hour)
 	t := &c.Timeouts
 	def(&t.Read, 30*time.Second)
 	def(&t.Idle, 90*time.Second)

@@ -54,6 +54,12 @@ func TestConfigRefusals(t *testing.T) {
 		{"url: http://10.0.0.7:8000/v1", "url: http://user:pw@10.0.0.7/v1", "models[1].backend.upstreams[0].url"},
 		{"listen: 127.0.0.1:8081", "listen: 0.0.0.0:8081", "admin.token"},
 		{"hard: 5m", "hard: 5s", "chains[0].hard"},
+		{"weights: {2: 4}", "weights: {2: 0}", "models[0].admission.weights[2]"},
+		{"concurrent: 16", "concurrent: 0", "models[0].admission.queue"},
+		{"wait: 10s", "wait: -1s", "models[0].admission.wait"},
+		{"keys: 100", "keys: -1", "metrics.keys"},
+		{"# tls: {certificate: /run/secrets/fealty-cert.pem, key: file:/run/secrets/fealty-cert-key}", "tls: {certificate: cert.pem}", "tls"},
+		{"# cors: {origins: [https://app.example.com]}", "cors: {origins: [app.example.com]}", "cors.origins"},
 	} {
 		if !strings.Contains(example, c.old) {
 			t.Fatalf("the example no longer holds %q", c.old)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -15,12 +16,16 @@ import (
 type listener struct {
 	net.Listener
 	write time.Duration
+	tls   *tls.Config // nil: plain HTTP
 }
 
 func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if l.tls != nil {
+		c = tls.Server(c, l.tls) // the handshake comes with the first read, within its time
 	}
 	return &conn{Conn: c, write: l.write}, nil
 }
@@ -152,13 +157,9 @@ func timedOut(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// connOf is the client's connection below TLS, or nil where tests bring their own.
+// connOf is the client's connection, or nil where tests bring their own.
 func connOf(ctx *fasthttp.RequestCtx) *conn {
-	c := ctx.Conn()
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
-	}
-	own, _ := c.(*conn)
+	own, _ := ctx.Conn().(*conn)
 	return own
 }
 

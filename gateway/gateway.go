@@ -96,7 +96,10 @@ type Server struct {
 	http    *fasthttp.Server
 	admin   *fasthttp.Server
 
-	reloading sync.Mutex // of the next
+	certificates certificates
+
+	reload    func() error // of the admin listener; nil: it cannot
+	reloading sync.Mutex   // of the next
 	lanes     map[string]lane
 
 	unready atomic.Bool
@@ -137,6 +140,7 @@ func New(deps Deps, cfg Config) (*Server, error) {
 	s.wait.Go(func() { s.recheck(ctx) })
 	s.wait.Go(func() { s.recheckCallers(ctx) })
 	s.wait.Go(func() { s.beat(ctx) })
+	s.wait.Go(func() { s.renew(ctx) })
 	return s, nil
 }
 
@@ -169,9 +173,14 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-// Serve answers the public API on the listener until Shutdown.
+// Serve answers the public API on the listener until Shutdown, over TLS if the config
+// names a certificate.
 func (s *Server) Serve(l net.Listener) error {
-	return s.http.Serve(&listener{Listener: l, write: s.timeouts().Write})
+	own := &listener{Listener: l, write: s.timeouts().Write}
+	if s.current.Load().cfg.TLS.On() {
+		own.tls = s.certificates.config()
+	}
+	return s.http.Serve(own)
 }
 
 // ServeAdmin answers metrics and health on the listener until Shutdown.

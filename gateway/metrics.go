@@ -34,6 +34,7 @@ func newCounters(s *Server) *counters {
 	set := metrics.NewSet()
 	set.NewGauge("fealty_answers_running", func() float64 { return float64(s.held.Load()) })
 	set.NewGauge("fealty_draining", func() float64 { return truth(s.unready.Load()) })
+	set.NewGauge("fealty_certificate_expires_seconds", func() float64 { return s.certificates.left().Seconds() })
 	set.NewGauge("fealty_state_lost", func() float64 { return truth(s.current.Load().deps.Identities.Err() != nil) })
 	set.NewGauge("fealty_usage_records_waiting", func() float64 { return float64(s.current.Load().deps.Ledger.Waiting()) })
 	c := &counters{

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,6 +183,7 @@ const everything = policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbe
 type rig struct {
 	t       *testing.T
 	server  *gateway.Server
+	deps    gateway.Deps
 	url     string // without /v1
 	admin   string
 	redis   *devnet.Redis
@@ -195,6 +197,7 @@ type rig struct {
 	key     string // an API key of wallet, which is licensed
 	log     *lockedBuffer
 	served  chan error
+	down    atomic.Bool
 }
 
 type lockedBuffer struct {
@@ -271,6 +274,7 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	for _, o := range options {
 		o(&cfg, &deps)
 	}
+	r.deps = deps
 	r.server, err = gateway.New(deps, cfg)
 	must(t, err)
 	r.url = r.serve(r.server.Serve)
@@ -278,7 +282,9 @@ func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
 	t.Cleanup(func() { r.shutdown(5 * time.Second) })
 	r.wallet, r.subject = newWallet(t)
 	r.chain.set(r.subject, func(g *policy.Grant) { *g = license(everything) })
-	r.key = r.apiKey(r.wallet)
+	if !cfg.TLS.On() {
+		r.key = r.apiKey(r.wallet)
+	}
 	return r
 }
 
@@ -289,7 +295,11 @@ func (r *rig) serve(on func(net.Listener) error) string {
 	return "http://" + l.Addr().String()
 }
 
+// shutdown may be called again.
 func (r *rig) shutdown(within time.Duration) {
+	if r.down.Swap(true) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := r.server.Shutdown(ctx); err != nil {
@@ -327,7 +337,7 @@ func testConfig(t *testing.T) gateway.Config {
 	cfg.Models = cfg.Models[:1]
 	cfg.Models[0].Name, cfg.Models[0].Aliases = "echo", []string{"gpt-4o", "org/echo"}
 	cfg.Models[0].DefaultTokens, cfg.Models[0].MaxTokens = 64, 2048
-	cfg.Models[0].Admission = gateway.AdmissionConfig{}
+	cfg.Models[0].Admission, cfg.Models[0].Caps = gateway.AdmissionConfig{}, gateway.CapsConfig{}
 	cfg.Timeouts = gateway.TimeoutsConfig{Recheck: 20 * time.Millisecond}
 	return cfg
 }
@@ -396,7 +406,7 @@ func (r *rig) do(method, path, credential, body string) reply {
 func (r *rig) send(method, path, credential, body string) *http.Response {
 	r.t.Helper()
 	base := r.url
-	if strings.HasPrefix(path, "/metrics") || strings.HasPrefix(path, "/readyz") || strings.HasPrefix(path, "/healthz") {
+	if strings.HasPrefix(path, "/metrics") || strings.HasPrefix(path, "/readyz") || strings.HasPrefix(path, "/healthz") || strings.HasPrefix(path, "/reload") || strings.HasPrefix(path, "/debug/") {
 		base = r.admin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -60,11 +60,11 @@ var routes = map[string]map[string]handler{
 }
 
 var adminRoutes = map[string]map[string]handler{
-	"/metrics": {"GET": (*exchange).showMetrics},
-	"/healthz": {"GET": (*exchange).health},
-	"/readyz":  {"GET": (*exchange).ready},
-	"/license": {"GET": (*exchange).showLicense},
-
+	"/metrics":      {"GET": (*exchange).showMetrics},
+	"/healthz":      {"GET": (*exchange).health},
+	"/readyz":       {"GET": (*exchange).ready},
+	"/license":      {"GET": (*exchange).showLicense},
+	"/reload":       {"POST": (*exchange).reloadNow},
 	"/debug/pprof/": {"GET": (*exchange).profile},
 }
 
@@ -80,6 +80,9 @@ func (x *exchange) finish() {
 	x.done()
 	x.svc.release()
 	h := &x.http.Response.Header
+	if x.s.unready.Load() {
+		h.SetConnectionClose() // the next request is for another gateway
+	}
 	h.Set("x-request-id", x.id)
 	h.Set("openai-processing-ms", strconv.FormatInt(x.s.clock().Sub(x.now).Milliseconds(), 10))
 }
@@ -100,16 +103,21 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	}
 }
 
-func (s *Server) handle(ctx *fasthttp.RequestCtx)      { s.serve(ctx, routes) }
-func (s *Server) handleAdmin(ctx *fasthttp.RequestCtx) { s.serve(ctx, adminRoutes) }
+func (s *Server) handle(ctx *fasthttp.RequestCtx)      { s.serve(ctx, routes, true) }
+func (s *Server) handleAdmin(ctx *fasthttp.RequestCtx) { s.serve(ctx, adminRoutes, false) }
 
-func (s *Server) serve(ctx *fasthttp.RequestCtx, table map[string]map[string]handler) {
+func (s *Server) serve(ctx *fasthttp.RequestCtx, table map[string]map[string]handler, public bool) {
 	x := s.begin(ctx)
 	defer x.finish()
 	if err := framed(&ctx.Request.Header); err != nil {
 		x.refuse(err)
 		ctx.SetConnectionClose() // whatever follows may not be a request
-	} else if err := x.route(table); err != nil {
+		return
+	}
+	if public && x.cors() {
+		return
+	}
+	if err := x.route(table); err != nil {
 		x.refuse(err)
 	}
 }

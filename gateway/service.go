@@ -3,8 +3,12 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/fealty/fealty/internal/openai"
 )
 
 // service is what a config and its dependencies make: requests that began under one end
@@ -15,6 +19,7 @@ type service struct {
 	deps      Deps
 	models    map[string]*model // by name and alias
 	listed    []*model          // in the order of the config
+	tls       *certificate      // nil: plain HTTP
 	statement statement
 
 	users   atomic.Int64 // requests and answers
@@ -44,6 +49,12 @@ func (s *Server) service(deps Deps, cfg Config) (*service, error) {
 			svc.models[name] = m
 		}
 	}
+	if cfg.TLS.On() {
+		var err error
+		if svc.tls, err = cfg.TLS.load(); err != nil {
+			return nil, err
+		}
+	}
 	return svc, nil
 }
 
@@ -58,6 +69,7 @@ func (s *Server) install(svc *service) *service {
 		m.queue.bound(m.cfg.Admission)
 	}
 	s.metrics.allow(svc.cfg.Metrics.Keys)
+	s.certificates.now.Store(svc.tls)
 	return s.current.Swap(svc)
 }
 
@@ -82,6 +94,28 @@ func (s *Server) Reload(deps Deps, cfg Config, unused func()) error {
 	return nil
 }
 
+// OnReload sets what POST /reload of the admin listener does: read the config and call
+// Reload. Call it before ServeAdmin.
+func (s *Server) OnReload(f func() error) { s.reload = f }
+
+// reloadNow answers the second listener's POST /reload once all is as the config says.
+func (x *exchange) reloadNow() error {
+	if err := x.admitted(); err != nil {
+		return err
+	}
+	if x.s.reload == nil {
+		return unknownURL()
+	}
+	if err := x.s.reload(); err != nil {
+		x.s.log.Error("not reloaded; the gateway goes on as it was", "cause", err)
+		return &openai.Error{
+			Status: http.StatusConflict, Code: "not_reloaded", Cause: err,
+			Message: "The gateway goes on as it was: " + err.Error(),
+		}
+	}
+	return x.reply(map[string]any{"reloaded": true})
+}
+
 // keeps refuses a config that only a restart can bring about.
 func (s *service) keeps(next Config) error {
 	var errs problems
@@ -91,11 +125,18 @@ func (s *service) keeps(next Config) error {
 	same("deployment", s.cfg.Deployment == next.Deployment)
 	same("redis.state", s.cfg.Redis.State == next.Redis.State)
 	same("redis.seen", s.cfg.Redis.Seen == next.Redis.Seen)
+	same("tls", s.cfg.TLS.On() == next.TLS.On()) // which certificate may change
 	same("limits.body", s.cfg.Limits.Body == next.Limits.Body)
 	same("timeouts.read", s.cfg.Timeouts.Read == next.Timeouts.Read)
 	same("timeouts.idle", s.cfg.Timeouts.Idle == next.Timeouts.Idle)
 	same("timeouts.write", s.cfg.Timeouts.Write == next.Timeouts.Write)
 	return errors.Join(errs...)
+}
+
+// ShutdownTime is how long Shutdown takes at most, if its context allows that.
+func (s *Server) ShutdownTime() time.Duration {
+	t := s.timeouts()
+	return t.Unready + t.Drain
 }
 
 func (s *Server) timeouts() TimeoutsConfig { return s.current.Load().cfg.Timeouts }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/gateway"
@@ -32,77 +31,70 @@ import (
 
 // node is one gateway with everything that it holds open.
 type node struct {
-	server   *gateway.Server
-	log      *slog.Logger
-	checkers map[string]*licensecheck.Checker // by chain and registry
-	closers  []func() error                   // in the order of opening
+	server *gateway.Server
+	log    *slog.Logger
+
+	reloading sync.Mutex // of what follows
+	parts     []*part    // in the order of opening
+	opening   []*part    // of the wiring under way
+	making    *part
+	closing   sync.WaitGroup // parts that reloads replaced
 
 	address string // of the public API, once it listens
 	admin   string
-	drain   time.Duration
 	serving sync.WaitGroup
 	failed  chan error
 }
 
 // Close frees what the gateway held, last opened first. Shut the server down before.
 func (n *node) Close() error {
-	var errs []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		errs = append(errs, n.closers[i]())
-	}
-	n.closers = nil
-	return errors.Join(errs...)
+	n.closing.Wait()
+	err := closeParts(n.parts)
+	n.parts = nil
+	return err
 }
-
-func (n *node) onClose(f func() error) { n.closers = append(n.closers, f) }
 
 // assemble wires a gateway from its config. Nothing listens yet.
 func assemble(ctx context.Context, cfg gateway.Config, log *slog.Logger) (*node, error) {
-	n := &node{log: log, checkers: map[string]*licensecheck.Checker{}, failed: make(chan error, 1)}
-	if err := n.wire(ctx, cfg); err != nil {
-		return nil, errors.Join(err, n.Close())
+	n := &node{log: log, failed: make(chan error, 1)}
+	deps, err := n.wire(ctx, cfg)
+	if err == nil {
+		n.server, err = gateway.New(deps, cfg)
 	}
+	if err != nil {
+		return nil, errors.Join(err, closeParts(n.opening))
+	}
+	n.adopt(n.opening)
 	return n, nil
 }
 
-func (n *node) wire(ctx context.Context, cfg gateway.Config) error {
+// wire opens what the config asks for and the gateway does not hold yet.
+func (n *node) wire(ctx context.Context, cfg gateway.Config) (deps gateway.Deps, err error) {
+	n.opening = nil
 	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	n.drain = cfg.Timeouts.Drain
-	if n.drain == 0 {
-		n.drain = 25 * time.Second
+		return deps, fmt.Errorf("config: %w", err)
 	}
 	secret, err := cfg.Secret.Resolve()
 	if err != nil {
-		return err
+		return deps, err
 	}
-	deps := gateway.Deps{Log: n.log, Models: map[string]gateway.Model{}}
+	deps = gateway.Deps{Log: n.log, Models: map[string]gateway.Model{}}
 	if deps.Host, err = wallet.HostSubject(cfg.Host.Domain); err != nil {
-		return fmt.Errorf("host.domain: %w", err)
+		return deps, fmt.Errorf("host.domain: %w", err)
 	}
 	if deps.Rules, err = loadRules(cfg.Rules); err != nil {
-		return err
+		return deps, err
 	}
 	if err := n.openState(ctx, cfg, secret, &deps); err != nil {
-		return err
+		return deps, err
 	}
 	for _, m := range cfg.Models {
 		if deps.Models[m.Name], err = n.openModel(ctx, cfg, m, secret); err != nil {
-			return fmt.Errorf("model %q: %w", m.Name, err)
+			return deps, fmt.Errorf("model %q: %w", m.Name, err)
 		}
 	}
-	if deps.Proof, err = n.proof(ctx, cfg, deps.Host); err != nil {
-		return err
-	}
-	if n.server, err = gateway.New(deps, cfg); err != nil {
-		return err
-	}
-	for _, c := range n.checkers {
-		stop := c.OnChange(func(_, _ [32]byte) { n.server.LicenseChanged() })
-		n.onClose(func() error { stop(); return nil })
-	}
-	return nil
+	deps.Proof, err = n.proof(ctx, cfg, deps.Host)
+	return deps, err
 }
 
 // loadRules reads the operator's own rules; no file is no rules.
@@ -117,54 +109,81 @@ func loadRules(path string) (*rules.Rules, error) {
 	return rules.Parse(path, text)
 }
 
-// openState connects who calls, what is left and what was used to the state store.
+// openState connects who calls, what is left and what was used to the state store. The
+// store itself and what is written to it outlive every reload.
 func (n *node) openState(ctx context.Context, cfg gateway.Config, secret []byte, deps *gateway.Deps) error {
-	url, err := cfg.Redis.State.Resolve()
+	store, err := hold(n, "state", nil, func() (*state.Store, error) { return n.openStore(ctx, cfg) })
 	if err != nil {
 		return err
 	}
-	client, err := state.Open(string(url))
+	deps.Identities, err = n.openIdentity(ctx, cfg, secret, store)
 	if err != nil {
 		return err
+	}
+	if deps.Limits, err = hold(n, "limits", nil, func() (*limit.Limiter, error) {
+		l := limit.New(store, cfg.Deployment)
+		n.onClose(l.Close)
+		return l, nil
+	}); err != nil {
+		return err
+	}
+	deps.Ledger, err = hold(n, "ledger", nil, func() (*usage.Ledger, error) {
+		l := usage.New(store, n.log)
+		n.onClose(l.Close)
+		return l, nil
+	})
+	return err
+}
+
+func (n *node) openStore(ctx context.Context, cfg gateway.Config) (*state.Store, error) {
+	url, err := cfg.Redis.State.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	client, err := state.Open(string(url))
+	if err != nil {
+		return nil, err
 	}
 	n.onClose(client.Close)
 	store, err := state.Watch(ctx, state.Options{Client: client, Seen: cfg.Redis.Seen, Log: n.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.onClose(store.Close)
+	return store, nil
+}
+
+func (n *node) openIdentity(ctx context.Context, cfg gateway.Config, secret []byte, store *state.Store) (*identity.Service, error) {
 	keys, err := signingKeys(cfg.Identity.SigningKeys)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	chain, err := chainNamed(cfg, cfg.Identity.Chain)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rpc, err := chain.RPC[0].Resolve()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	verifier, err := wallet.DialVerifier(ctx, string(rpc))
-	if err != nil {
-		return err
-	}
-	n.onClose(func() error { verifier.Close(); return nil })
-	service, err := identity.New(identity.Options{
-		State: store, Secret: secret, Keys: keys, Wallets: verifier, Others: otherIssuers(cfg.Identity.Issuers),
-		Issuer: cfg.Identity.Issuer, Domain: cfg.Identity.Domain(), ChainID: chain.ChainID,
-		TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL, Log: n.log,
+	recipe := []any{cfg.Identity, keys, string(rpc), chain.ChainID, string(secret)}
+	return hold(n, "identity", recipe, func() (*identity.Service, error) {
+		verifier, err := wallet.DialVerifier(ctx, string(rpc))
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(func() error { verifier.Close(); return nil })
+		service, err := identity.New(identity.Options{
+			State: store, Secret: secret, Keys: keys, Wallets: verifier, Others: otherIssuers(cfg.Identity.Issuers),
+			Issuer: cfg.Identity.Issuer, Domain: cfg.Identity.Domain(), ChainID: chain.ChainID,
+			TokenTTL: cfg.Identity.TokenTTL, CacheTTL: cfg.Identity.CacheTTL, Log: n.log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(service.Close)
+		return service, nil
 	})
-	if err != nil {
-		return err
-	}
-	n.onClose(service.Close)
-	limits := limit.New(store, cfg.Deployment)
-	n.onClose(limits.Close)
-	ledger := usage.New(store, n.log)
-	n.onClose(ledger.Close)
-	deps.Identities, deps.Limits, deps.Ledger = service, limits, ledger
-	return nil
 }
 
 func otherIssuers(list []gateway.OtherIssuer) (out []identity.Other) {
@@ -207,7 +226,13 @@ func (n *node) openModel(ctx context.Context, cfg gateway.Config, m gateway.Mode
 	if err != nil {
 		return gateway.Model{}, err
 	}
-	backend, err := n.backend(ctx, m, checker, secret, cfg.Timeouts)
+	recipe, err := recipeOf(m, checker, secret, cfg.Timeouts)
+	if err != nil {
+		return gateway.Model{}, err
+	}
+	backend, err := hold(n, "backend "+m.Name, recipe, func() (gateway.Backend, error) {
+		return n.backend(ctx, m, checker, secret, cfg.Timeouts)
+	})
 	if err != nil {
 		return gateway.Model{}, err
 	}
@@ -216,22 +241,19 @@ func (n *node) openModel(ctx context.Context, cfg gateway.Config, m gateway.Mode
 
 // checker is shared by the models of one registry: it follows the chain once.
 func (n *node) checker(ctx context.Context, cfg gateway.Config, l gateway.LicenseConfig) (*licensecheck.Checker, error) {
-	shared := l.Chain + " " + strings.ToLower(l.Registry)
-	if c := n.checkers[shared]; c != nil {
-		return c, nil
-	}
 	o, err := checkerOptions(cfg, l)
 	if err != nil {
 		return nil, err
 	}
-	o.Log = n.log
-	c, err := licensecheck.Open(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	n.onClose(c.Close)
-	n.checkers[shared] = c
-	return c, nil
+	return hold(n, "checker "+l.Chain+" "+strings.ToLower(l.Registry), o, func() (*licensecheck.Checker, error) {
+		o.Log = n.log
+		c, err := licensecheck.Open(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(c.Close)
+		return c, nil
+	})
 }
 
 // checkerOptions are what the config says of the chain and the registry of a license.

@@ -67,7 +67,7 @@ func (b *benchAuth) known(ctx context.Context) error {
 }
 
 func (b *benchAuth) checker() *licensecheck.Checker {
-	for _, c := range b.node.checkers {
+	for _, c := range b.node.checkers() {
 		return c // there is one chain and one registry
 	}
 	return nil

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +22,9 @@ func newServe() *cobra.Command {
 		Use:   "serve --config FILE",
 		Short: "Serve licensed models over the OpenAI API",
 		Long: `Serve runs the gateway that the config describes, until it is told to stop; then it
-finishes running answers and leaves. configs/serve.yaml explains every setting.`,
+finishes running answers and leaves. At SIGHUP, or a POST to /reload on the admin listener, it
+reads the config again, with the keys and rules that it names, and takes all of it or
+nothing. configs/serve.yaml explains every setting.`,
 		Example: "  fealty serve --config /etc/fealty/serve.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -28,7 +33,7 @@ finishes running answers and leaves. configs/serve.yaml explains every setting.`
 				return err
 			}
 			warnIfSlow(cmd.ErrOrStderr())
-			return serve(cmd.Context(), cfg, logger(cmd, slog.LevelInfo))
+			return serve(cmd.Context(), path, cfg, logger(cmd, slog.LevelInfo))
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the gateway's YAML config (required)")
@@ -65,23 +70,41 @@ func loadConfig(path string) (gateway.Config, error) {
 	return gateway.LoadConfig(path)
 }
 
-// serve runs a gateway until ctx ends.
-func serve(ctx context.Context, cfg gateway.Config, log *slog.Logger) error {
+// serve runs a gateway until ctx ends. SIGHUP, or a POST to the admin listener's
+// /reload, reads the config again.
+func serve(ctx context.Context, path string, cfg gateway.Config, log *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	n, err := assemble(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer n.Close()
+	reload := func() error {
+		cfg, err := loadConfig(path)
+		if err != nil {
+			return err
+		}
+		return n.reload(ctx, cfg)
+	}
+	n.server.OnReload(reload)
 	if err := n.listen(ctx, cfg); err != nil {
 		return err
 	}
 	log.Info("serving", "address", n.address, "admin", n.admin)
-	select {
-	case <-ctx.Done():
-		log.Info("draining", "at_most", n.drain)
-		return n.Shutdown()
-	case err := <-n.failed:
-		return errors.Join(err, n.Shutdown())
+	for {
+		select {
+		case <-hup:
+			if err := reload(); err != nil {
+				log.Error("not reloaded; the gateway goes on as it was", "cause", err)
+			}
+		case <-ctx.Done():
+			log.Info("draining", "at_most", n.server.ShutdownTime())
+			return n.Shutdown()
+		case err := <-n.failed:
+			return errors.Join(err, n.Shutdown())
+		}
 	}
 }
 
@@ -125,7 +148,7 @@ func (n *node) run(serve func() error) {
 // Shutdown drains: running answers finish or are cut with an error after the
 // config's drain time. It does not use the command's context, which has ended.
 func (n *node) Shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), n.drain+5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), n.server.ShutdownTime()+5*time.Second)
 	defer cancel()
 	err := n.server.Shutdown(ctx)
 	n.serving.Wait()

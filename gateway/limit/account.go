@@ -40,6 +40,7 @@ type counter struct {
 	window int64  // number of the minute or day since 1970
 	limit  uint64 // when it was leased; 0: none
 	left   int64  // leased and not consumed; below 0: consumed and not yet reported
+	beyond int64  // what the store had besides, when it was leased
 }
 
 func newAccount(prefix string) *account {
@@ -124,4 +125,17 @@ func (a *account) name(key string, day bool, window int64) string {
 		return out + "d" + strconv.FormatInt(window, 10)
 	}
 	return out + "m" + strconv.FormatInt(window, 10)
+}
+
+// window is the bound that is nearest, of requests (0) or of tokens (1), which begins
+// anew after so many seconds.
+func (c *charge) window(now time.Time, kind int, length int64) (w Window) {
+	for i := kind; i < c.n; i += 2 {
+		e := c.list[i]
+		left := uint64(max(0, e.counter.left+e.counter.beyond))
+		if e.limit != 0 && (w.Limit == 0 || left < w.Left) {
+			w = Window{Limit: e.limit, Left: left, Reset: time.Duration(length-now.Unix()%length) * time.Second}
+		}
+	}
+	return w
 }

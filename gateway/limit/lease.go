@@ -86,7 +86,7 @@ func (l *Limiter) lease(ctx context.Context, a *account, c *charge) error {
 		return l.rest(err)
 	}
 	for i, e := range c.entries() {
-		*e.counter = counter{window: e.counter.window, limit: e.limit, left: got[2*i+2]}
+		*e.counter = counter{window: e.counter.window, limit: e.limit, left: got[2*i+2], beyond: int64(e.limit) - got[2*i+1] - got[2*i+2]}
 	}
 	if got[0] == 1 {
 		return nil

@@ -92,6 +92,17 @@ type Reservation struct {
 	key      string
 	day      int64
 	reserved uint64
+	// Requests and Tokens are how the request found the nearest of its bounds, itself
+	// counted.
+	Requests, Tokens Window
+}
+
+// Window is one bound. What other gateways consumed since this one last asked is not in
+// Left.
+type Window struct {
+	Limit uint64 // zero: none
+	Left  uint64
+	Reset time.Duration // until it begins anew
 }
 
 // exact is where Lua's numbers end to be exact. No limit and no reservation is larger.
@@ -121,7 +132,10 @@ func (l *Limiter) Reserve(ctx context.Context, now time.Time, b Budget, tokens u
 	}
 	a.open++
 	a.touched = time.Now()
-	return &Reservation{a, b.KeyID, now.Unix() / daySeconds, tokens}, nil
+	return &Reservation{
+		account: a, key: b.KeyID, day: now.Unix() / daySeconds, reserved: tokens,
+		Requests: c.window(now, 0, minuteSeconds), Tokens: c.window(now, 1, daySeconds),
+	}, nil
 }
 
 // Settle replaces what was reserved by what was used. Unsettled, the whole
