@@ -44,7 +44,8 @@ type conn struct {
 
 	ahead   [256]byte
 	unread  []byte        // in ahead
-	watched chan struct{} // closed when the watcher has ended; nil: none runs
+	watcher *time.Timer   // starts it
+	watched chan struct{} // closed when the watcher has ended; nil: there is none
 }
 
 // Read hands out what the watcher read, then what the client sends.
@@ -116,6 +117,10 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// watchAfter is how long an answer may take before its client is watched: what is over
+// sooner would cost more to watch than to finish.
+const watchAfter = 20 * time.Millisecond
+
 // watch calls gone, once, should the client leave before unwatch.
 func (c *conn) watch(gone func()) {
 	if c.watched != nil || len(c.unread) > 0 {
@@ -124,7 +129,7 @@ func (c *conn) watch(gone func()) {
 	done := make(chan struct{})
 	c.watched = done
 	_ = c.SetReadDeadline(time.Time{})
-	go func() {
+	c.watcher = time.AfterFunc(watchAfter, func() {
 		defer close(done)
 		n := 0
 		for n < len(c.ahead) {
@@ -138,7 +143,7 @@ func (c *conn) watch(gone func()) {
 			}
 		}
 		c.unread = c.ahead[:n]
-	}()
+	})
 }
 
 // unwatch ends the watcher, so that the connection can be read again.
@@ -146,10 +151,12 @@ func (c *conn) unwatch() {
 	if c.watched == nil {
 		return
 	}
-	_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes its Read
-	<-c.watched
+	if !c.watcher.Stop() {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes its Read
+		<-c.watched
+		_ = c.SetReadDeadline(time.Time{})
+	}
 	c.watched = nil
-	_ = c.SetReadDeadline(time.Time{})
 }
 
 func timedOut(err error) bool {

@@ -110,7 +110,7 @@ func (p *Pool) check(ctx context.Context, s *server) string {
 	if err != nil {
 		return "the health check's path makes no URL"
 	}
-	resp, err := p.client.Do(s.sign(req))
+	resp, err := p.client.RoundTrip(s.sign(req))
 	if err != nil {
 		return "no answer to the health check"
 	}

@@ -23,6 +23,11 @@ func newServer(s Server) (*server, error) {
 		return nil, errors.New("upstream: url must begin with http:// or https://")
 	}
 	s.URL = strings.TrimRight(s.URL, "/")
+	for _, c := range s.Key {
+		if c < ' ' || c == 0x7f {
+			return nil, errors.New("upstream: key holds a control character, which no header can")
+		}
+	}
 	out := &server{Server: s, deny: map[string]bool{}}
 	for _, list := range [][]string{Denied, s.Deny} {
 		for _, name := range list {
@@ -86,13 +91,11 @@ func (p *Pool) send(ctx context.Context, s *server, c gateway.Call) (*http.Respo
 	if err != nil {
 		return nil, err
 	}
-	// The client's own attempts would be counted, and bounded, by nobody.
-	req.GetBody = nil
 	req.Header.Set("Content-Type", "application/json")
 	if c.ID != "" {
 		req.Header.Set("X-Request-Id", "req_"+c.ID)
 	}
-	return p.client.Do(s.sign(req))
+	return p.client.RoundTrip(s.sign(req))
 }
 
 // sign adds what says who asks.

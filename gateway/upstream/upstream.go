@@ -82,7 +82,7 @@ func zero[T comparable](field *T, value T) {
 // Pool implements gateway.Backend. Close it.
 type Pool struct {
 	o      Options
-	client *http.Client
+	client *transport   // follows no redirect: it would carry the key to a place that nobody configured
 	tiers  [2][]*server // Servers, Fallback
 
 	mu   sync.Mutex // of the servers' health
@@ -106,16 +106,7 @@ func New(o Options) (*Pool, error) {
 		}
 	}
 	dialer := &net.Dialer{Timeout: p.o.Connect, KeepAlive: 30 * time.Second}
-	p.client = &http.Client{
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: p.o.Connect,
-			MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: idleTime,
-			// Bytes go through: whatever encoding the upstream uses must be plain.
-			DisableCompression: true,
-		},
-		// A redirect would carry the key to a place that nobody configured.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	p.client = &transport{dial: dialer.DialContext, shake: p.o.Connect, most: idlePerHost, expire: idleTime}
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
 	if p.o.Check > 0 {
@@ -136,7 +127,7 @@ func (p *Pool) each(do func(*server)) {
 func (p *Pool) Close() {
 	p.stop()
 	p.wait.Wait()
-	p.client.CloseIdleConnections()
+	p.client.close()
 }
 
 // Describe implements gateway.Backend: an upstream's weights cannot be seen.

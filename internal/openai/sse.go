@@ -40,7 +40,7 @@ type EventReader struct {
 
 // NewEventReader reads from r.
 func NewEventReader(r io.Reader) *EventReader {
-	return &EventReader{r: bufio.NewReaderSize(r, 8<<10)}
+	return &EventReader{r: bufio.NewReaderSize(r, 2<<10)}
 }
 
 // Next returns the next event. A comment between events is returned by itself,
