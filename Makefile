@@ -16,7 +16,7 @@ FUZZTIME ?= 10s
 FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/tokenizer/jinja:FuzzTemplate \
             gateway/identity/siwe:FuzzParse gateway/identity/token:FuzzToken gateway/identity/token:FuzzParseSet
 
-.PHONY: build demo test interop lint bench fuzz generate cross clean setup race
+.PHONY: build demo test interop lint bench fuzz generate cross clean setup race k6
 
 build: ## bin/fealty
 	@$(GO) build -ldflags '$(LDFLAGS)' -o bin/fealty ./cmd/fealty
@@ -34,6 +34,10 @@ test: setup build ## every test that needs no large third-party part
 
 interop: build ## against llama.cpp, transformers and the Python SDK, built once into the cache
 	@interop/run
+
+k6: ## bin/k6: k6 with our module, built once into the cache; see k6/README.md
+	@cd k6 && GOEXPERIMENT= $(GO) test ./exchange
+	@mkdir -p bin && ln -sf "$$(k6/build)" bin/k6
 
 fuzz: ## the parsers of untrusted bytes, each for FUZZTIME
 	@for f in $(FUZZERS); do \

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/gateway"
@@ -374,7 +375,8 @@ func (n *node) embedded(ctx context.Context, m gateway.ModelConfig, c *licensech
 func (n *node) attest(ctx context.Context, m gateway.ModelConfig, c *licensecheck.Checker) (*weights.Manifest, error) {
 	dir := m.Backend.Weights
 	manifest, err := weights.ReadManifest(dir)
-	if errors.Is(err, os.ErrNotExist) && m.License.Version == 0 {
+	none := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) // a GGUF file has none beside it
+	if none && m.License.Version == 0 {
 		n.log.Warn("weights are not attested: they have no manifest and license.version is not set", "model", m.Name)
 		return nil, nil
 	}

@@ -170,8 +170,7 @@ func (d *demo) passphrase(name string) (string, error) {
 	return text, os.WriteFile(filepath.Join(d.dir, name), []byte(text+"\n"), 0o600)
 }
 
-// publishAndLicense puts the version and a plan on-chain, licenses the host, and
-// lets three wallets buy with real transactions.
+// publishAndLicense puts the version on-chain, and then what license does.
 func (d *demo) publishAndLicense(ctx context.Context) error {
 	digest, err := weights.ManifestDigest(d.served)
 	if err != nil {
@@ -180,6 +179,12 @@ func (d *demo) publishAndLicense(ctx context.Context) error {
 	if d.version, _, err = d.registry.Publish(ctx, d.model, digest); err != nil {
 		return err
 	}
+	return d.license(ctx)
+}
+
+// license puts a plan on-chain, licenses the host, and lets three wallets buy with
+// real transactions.
+func (d *demo) license(ctx context.Context) (err error) {
 	use := policy.ScopeChat | policy.ScopeCompletions
 	d.plan, _, err = d.registry.SetPlan(ctx, d.model, registry.Plan{
 		Price: big.NewInt(1e16), Duration: 30 * 24 * time.Hour, Scope: use, RPM: 600, TokensPerDay: 1_000_000, OnSale: true,

@@ -48,7 +48,8 @@ func (d *demo) startRedis(ctx context.Context) (err error) {
 }
 
 // serve starts one gateway at the address, or at a free port if that is taken.
-func (d *demo) serve(ctx context.Context, address string, backend gateway.BackendConfig) (*node, string, error) {
+// Changes are made to the config that the demo's gateways have.
+func (d *demo) serve(ctx context.Context, address string, backend gateway.BackendConfig, changes ...func(*gateway.Config)) (*node, string, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
@@ -64,6 +65,9 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 	}.config(origin, backend)
 	if err != nil {
 		return nil, "", err
+	}
+	for _, change := range changes {
+		change(&cfg)
 	}
 	log := slog.New(slog.NewTextHandler(d.p, &slog.HandlerOptions{Level: slog.LevelError}))
 	n, err := assemble(ctx, cfg, log)

@@ -1,0 +1,200 @@
+//go:build interop
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fealty/fealty/internal/testmodel"
+)
+
+// TestInteropK6 plays each script of k6/ once, briefly, against a stage. How fast
+// this machine is does not matter: the bounds on times are off.
+func TestInteropK6(t *testing.T) {
+	k := k6{t: t, path: os.Getenv("FEALTY_K6"), dir: t.TempDir()}
+	if k.path == "" {
+		t.Fatal("FEALTY_K6 is not set; run 'make interop'")
+	}
+	k.startStage(testmodel.Get(t).Dir)
+	k.secrets()
+
+	slow := []string{"TIMEOUT=300s", "TOKENS=8", "SLO_TTFT=1e6", "SLO_TOTAL=1e6", "DRIFT=1e6"}
+	found := k.play("load", 0, append(slow, "RATES=1,2", "STEP=3s", "KNEE=2")...)
+	found.want(t, "knee: highest rate up to which steps are good", 2)
+	found.want(t, "ended as refused", 0)
+	found = k.play("soak", 0, append(slow, "DURATION=6s", "RATE=1", "PARTS=2", "FIRST=1")...)
+	found.want(t, "requests without a whole answer", 0)
+	k.stealth()
+	found = k.play("enforce", 0, "TIMEOUT=300s", "REQUIRE=all", "LOAD=3")
+	found.want(t, "revoked while streaming, once", 1)
+	if len(found.Rows) != 4*14+6+2 || len(found.Notes) != 0 {
+		t.Errorf("enforce: %d rows, notes %q", len(found.Rows), found.Notes)
+	}
+
+	// A script must be able to say no: this licensee is refused.
+	refused := filepath.Join(k.dir, "unpaid.json")
+	k.write(refused, fmt.Sprintf(`{"licensed": [%q]}`, k.credentials.Refused["unpaid"]))
+	found = k.play("load", 99, append(slow, "RATES=5", "STEP=1s", "KNEE=5", "FEALTY_CREDENTIALS="+refused)...)
+	found.want(t, "at 5/s: good answers", 0)
+}
+
+// stealth asks two prompts, which are told apart by id alone, and reads the table.
+func (k *k6) stealth() {
+	k.t.Helper()
+	plan, samples := filepath.Join(k.dir, "plan.json"), filepath.Join(k.dir, "samples.csv")
+	k.write(plan, `{"max_tokens": 8, "prompts": [{"id": "a", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
+		{"id": "b", "messages": [{"role": "user", "content": "How is bread, cake and \"pie\" made?"}]}]}`)
+	k.play("stealth", 0, "TIMEOUT=300s", "PLAN="+plan, "SAMPLES="+samples, "ROUNDS=2", "FAILED=0", "THINK=0.01")
+	file, err := os.Open(samples)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer file.Close()
+	table, err := csv.NewReader(file).ReadAll()
+	if err != nil || len(table) != 5 {
+		k.t.Fatalf("%d rows of samples, want a head and 4: %v", len(table), err)
+	}
+	ids := map[string]int{}
+	for _, row := range table[1:] {
+		ids[row[1]]++
+	}
+	if ids["a"] != 2 || ids["b"] != 2 {
+		k.t.Errorf("samples by prompt: %v", ids)
+	}
+	// A second run must not write over the samples of the first.
+	k.play("stealth", 99, "PLAN="+plan, "SAMPLES="+samples, "TIMEOUT=300s")
+}
+
+type k6 struct {
+	t           *testing.T
+	path, dir   string
+	env         []string
+	credentials credentials
+}
+
+// startStage runs 'fealty audit stage' until the test ends.
+func (k *k6) startStage(weights string) {
+	k.t.Helper()
+	ctx, cancel := context.WithCancel(k.t.Context())
+	stage := filepath.Join(k.dir, "stage")
+	var out, errs bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"audit", "stage", "--output", stage, "--weights", weights}, strings.NewReader(""), &out, &errs)
+	}()
+	k.t.Cleanup(func() {
+		cancel()
+		if code := <-ended; code != exitHeld {
+			k.t.Errorf("audit stage: exit %d: %s", code, errs.String())
+		}
+		ended <- 0
+	})
+	env := filepath.Join(stage, "stage.env")
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		select {
+		case code := <-ended:
+			ended <- code
+			k.t.Fatalf("audit stage ended before it was up: %s", errs.String())
+		default:
+		}
+		if _, err := os.Stat(env); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			k.t.Fatal("audit stage is not up after 5 minutes")
+		}
+	}
+	text, err := os.ReadFile(env)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		k.env = append(k.env, strings.ReplaceAll(lines.Text(), "'", ""))
+	}
+}
+
+func (k *k6) secrets() {
+	k.t.Helper()
+	text, err := os.ReadFile(filepath.Join(k.dir, "stage", "credentials.json"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &k.credentials); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func (k *k6) write(path, text string) {
+	k.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// scriptReport is the JSON that a script leaves.
+type scriptReport struct {
+	Test  string   `json:"test"`
+	Held  bool     `json:"held"`
+	Notes []string `json:"notes"`
+	Rows  []struct {
+		Name  string   `json:"name"`
+		Value *float64 `json:"value"`
+	} `json:"rows"`
+}
+
+func (r scriptReport) want(t *testing.T, name string, value float64) {
+	t.Helper()
+	for _, row := range r.Rows {
+		if row.Name == name {
+			if row.Value == nil || *row.Value != value {
+				t.Errorf("%s: %q is %v, want %v", r.Test, name, row.Value, value)
+			}
+			return
+		}
+	}
+	t.Errorf("%s: no row %q", r.Test, name)
+}
+
+// play runs a script, wants the exit status, and reads what it left.
+func (k *k6) play(script string, status int, env ...string) (found scriptReport) {
+	k.t.Helper()
+	report := filepath.Join(k.dir, fmt.Sprintf("%s-%d", script, status))
+	cmd := exec.CommandContext(k.t.Context(), k.path, "run", "--quiet", "--no-usage-report", "--address", "", filepath.Join(root(), "k6", script+".js"))
+	cmd.Dir = k.dir
+	cmd.Env = append(append(append(os.Environ(), k.env...), "REPORT="+report), env...)
+	out, err := cmd.CombinedOutput()
+	k.t.Logf("%s", out)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() != status || err == nil && status != 0 || err != nil && exit == nil {
+		k.t.Errorf("%s: %v, want exit status %d", script, err, status)
+	}
+	text, err := os.ReadFile(report + ".json")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &found); err != nil || found.Test != script || found.Held != (status == 0) {
+		k.t.Errorf("%s: report %v of %q, held %v", script, err, found.Test, found.Held)
+	}
+	page, err := os.ReadFile(report + ".html")
+	if err != nil || !strings.Contains(string(page), "<h1>"+script) || strings.Contains(string(page), "src=") || strings.Contains(string(page), "href=") {
+		k.t.Errorf("%s: the page is missing, empty or loads something: %v", script, err)
+	}
+	for name, secret := range k.credentials.Refused {
+		if strings.Contains(string(out)+string(text)+string(page), secret) {
+			k.t.Errorf("%s shows the credential %s", script, name)
+		}
+	}
+	return found
+}
