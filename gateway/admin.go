@@ -36,6 +36,7 @@ func (x *exchange) showMetrics() error {
 	}
 	var out bytes.Buffer
 	x.s.metrics.set.WritePrometheus(&out)
+	x.svc.writeUpstreams(&out)
 	for _, c := range x.svc.deps.Collectors {
 		c.WritePrometheus(&out)
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -15,6 +16,7 @@ type counters struct {
 	set            *metrics.Set
 	panics         *metrics.Counter
 	requests, cuts *byCode
+	reloads        [2]*metrics.Counter // refused, loaded
 
 	mu   sync.Mutex
 	keys map[string]*keyMetrics
@@ -41,6 +43,9 @@ func newCounters(s *Server) *counters {
 		set: set, panics: set.NewCounter("fealty_panics_total"), keys: map[string]*keyMetrics{},
 		requests: &byCode{set: set, name: "fealty_requests_total", codes: map[string]*metrics.Counter{}},
 		cuts:     &byCode{set: set, name: "fealty_streams_cut_total", codes: map[string]*metrics.Counter{}},
+	}
+	for i, result := range [...]string{"refused", "loaded"} {
+		c.reloads[i] = set.NewCounter(fmt.Sprintf("fealty_reloads_total{result=%q}", result))
 	}
 	c.requests.add("ok") // so that both are there from the start
 	c.cuts.add(errClientGone.Code)
@@ -143,4 +148,22 @@ func (c *counters) ofKey(id string) *keyMetrics {
 		c.keys[id] = k
 	}
 	return k
+}
+
+// writeUpstreams shows the servers that the models' backends ask.
+func (s *service) writeUpstreams(w io.Writer) {
+	for _, m := range s.listed {
+		servers, ok := m.Backend.(Reporter)
+		if !ok {
+			continue
+		}
+		for i, u := range servers.Stats() {
+			label := fmt.Sprintf("{model=%q,upstream=\"%d\",url=%q}", m.cfg.Name, i+1, u.URL)
+			metrics.WriteGaugeUint64(w, "fealty_upstream_healthy"+label, uint64(truth(u.Healthy)))
+			metrics.WriteGaugeUint64(w, "fealty_upstream_in_flight"+label, uint64(max(0, u.InFlight)))
+			metrics.WriteCounterUint64(w, "fealty_upstream_requests_total"+label, u.Requests)
+			metrics.WriteCounterUint64(w, "fealty_upstream_failures_total"+label, u.Failures)
+			metrics.WriteCounterUint64(w, "fealty_upstream_rests_total"+label, u.Rests)
+		}
+	}
 }

@@ -94,9 +94,22 @@ func (s *Server) Reload(deps Deps, cfg Config, unused func()) error {
 	return nil
 }
 
-// OnReload sets what POST /reload of the admin listener does: read the config and call
-// Reload. Call it before ServeAdmin.
+// OnReload sets what Trigger does: read the config and call Reload. Call it before
+// serving.
 func (s *Server) OnReload(f func() error) { s.reload = f }
+
+// Trigger reloads as an operator asked for; the log says what came of it.
+func (s *Server) Trigger() error {
+	err := s.reload()
+	if err != nil {
+		s.metrics.reloads[0].Inc()
+		s.log.Error("not reloaded; the gateway goes on as it was", "cause", err)
+		return err
+	}
+	s.metrics.reloads[1].Inc()
+	s.log.Info("reloaded")
+	return nil
+}
 
 // reloadNow answers the second listener's POST /reload once all is as the config says.
 func (x *exchange) reloadNow() error {
@@ -106,8 +119,7 @@ func (x *exchange) reloadNow() error {
 	if x.s.reload == nil {
 		return unknownURL()
 	}
-	if err := x.s.reload(); err != nil {
-		x.s.log.Error("not reloaded; the gateway goes on as it was", "cause", err)
+	if err := x.s.Trigger(); err != nil {
 		return &openai.Error{
 			Status: http.StatusConflict, Code: "not_reloaded", Cause: err,
 			Message: "The gateway goes on as it was: " + err.Error(),

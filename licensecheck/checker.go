@@ -294,12 +294,17 @@ type Stats struct {
 	CacheBad     uint64 // records in Redis that could not be read
 	CacheDropped uint64 // writes to Redis given up, too many waiting
 	Records      int    // in memory
+	Followed     uint64 // changes in blocks that were followed one by one
+	// Delay is the sum, over Followed, from a block's time, in whole seconds, to when
+	// its change acted here.
+	Delay time.Duration
 }
 
 type counters struct {
 	hits, cacheHits, chainReads, chainErrors, stale, unavailable atomic.Uint64
 	events, reorgs, gaps, watchErrors                            atomic.Uint64
-	cacheErrors, cacheBad, cacheDropped                          atomic.Uint64
+	cacheErrors, cacheBad, cacheDropped, delayed                 atomic.Uint64
+	delay                                                        atomic.Int64
 }
 
 // Stats is a snapshot of the counters.
@@ -310,5 +315,6 @@ func (c *Checker) Stats() Stats {
 		Stale: s.stale.Load(), Unavailable: s.unavailable.Load(), Events: s.events.Load(), Reorgs: s.reorgs.Load(),
 		Gaps: s.gaps.Load(), WatchErrors: s.watchErrors.Load(), CacheErrors: s.cacheErrors.Load(), CacheBad: s.cacheBad.Load(),
 		CacheDropped: s.cacheDropped.Load(), Records: c.book.len(),
+		Followed: s.delayed.Load(), Delay: time.Duration(s.delay.Load()),
 	}
 }

@@ -184,7 +184,23 @@ func (w *watcher) extend(ctx context.Context, to sighting) error {
 		w.log.Warn("the chain reorganised", "from", ancestor+1, "to", to.Number)
 	}
 	w.tell(undone, changes)
+	w.timed(path, changes)
 	return nil
+}
+
+// timed counts how long after its block each change is known here.
+func (w *watcher) timed(path []node.Block, changes []change) {
+	if len(changes) == 0 {
+		return
+	}
+	at := map[uint64]time.Time{}
+	for _, b := range path {
+		at[b.Number] = time.Unix(int64(b.Time), 0)
+	}
+	for _, c := range changes {
+		w.stats.delayed.Add(1)
+		w.stats.delay.Add(int64(max(0, w.now().Sub(at[c.at.number])))) // a block may be of the next second
+	}
 }
 
 func (w *watcher) confirm(ctx context.Context, head sighting) error {

@@ -94,6 +94,7 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) (deps gateway.Deps,
 			return deps, fmt.Errorf("model %q: %w", m.Name, err)
 		}
 	}
+	deps.Collectors = n.collectors()
 	deps.Proof, err = n.proof(ctx, cfg, deps.Host)
 	return deps, err
 }

@@ -98,7 +98,7 @@ func (n *node) reload(ctx context.Context, cfg gateway.Config) error {
 		return errors.Join(err, closeParts(made))
 	}
 	n.adopt(made)
-	n.log.Info("reloaded", "kept", len(n.opening)-len(made), "new", len(made), "retired", len(retired))
+	n.log.Info("parts of the gateway", "kept", len(n.opening)-len(made), "new", len(made), "retired", len(retired))
 	return nil
 }
 

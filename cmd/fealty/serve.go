@@ -81,14 +81,13 @@ func serve(ctx context.Context, path string, cfg gateway.Config, log *slog.Logge
 		return err
 	}
 	defer n.Close()
-	reload := func() error {
+	n.server.OnReload(func() error {
 		cfg, err := loadConfig(path)
 		if err != nil {
 			return err
 		}
 		return n.reload(ctx, cfg)
-	}
-	n.server.OnReload(reload)
+	})
 	if err := n.listen(ctx, cfg); err != nil {
 		return err
 	}
@@ -96,9 +95,7 @@ func serve(ctx context.Context, path string, cfg gateway.Config, log *slog.Logge
 	for {
 		select {
 		case <-hup:
-			if err := reload(); err != nil {
-				log.Error("not reloaded; the gateway goes on as it was", "cause", err)
-			}
+			_ = n.server.Trigger() // it logs
 		case <-ctx.Done():
 			log.Info("draining", "at_most", n.server.ShutdownTime())
 			return n.Shutdown()
