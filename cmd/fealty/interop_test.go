@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ func TestInterop(t *testing.T) {
 		script(t, s.sdk(t), python(t), filepath.Join("interop", "sdk.py"))
 	})
 	t.Run("llama.cpp as upstream", s.llamacpp)
+	t.Run("one of two llama.cpp servers dies", s.llamacppDies)
 }
 
 func (s *stack) llamacpp(t *testing.T) {
@@ -118,6 +120,13 @@ func TestInteropGGUF(t *testing.T) {
 // startLlamaCPP runs llama.cpp's OpenAI-style server on the weights.
 func startLlamaCPP(t *testing.T, path string) (url string) {
 	t.Helper()
+	url, _ = llamaCPP(t, path)
+	return url
+}
+
+// llamaCPP does the same; kill ends the server as a crash would.
+func llamaCPP(t *testing.T, path string) (url string, kill func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +134,8 @@ func startLlamaCPP(t *testing.T, path string) (url string) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
 	cmd := exec.Command(python(t), "-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
-		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1")
+		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1",
+		"--interrupt_requests", "False") // it would end a running answer for a new one
 	var logs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &logs, &logs
 	if err := cmd.Start(); err != nil {
@@ -133,15 +143,16 @@ func startLlamaCPP(t *testing.T, path string) (url string) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	kill = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill() // it may have ended
 		<-ended
 	})
+	t.Cleanup(kill)
 	url = fmt.Sprintf("http://127.0.0.1:%s/v1", port)
 	for deadline := time.Now().Add(60 * time.Second); ; {
 		if resp, err := http.Get(url + "/models"); err == nil {
 			resp.Body.Close()
-			return url
+			return url, kill
 		}
 		select {
 		case err := <-ended:

@@ -16,6 +16,7 @@ type meter struct {
 	usage   openai.Usage
 	told    bool // the upstream said its usage
 	chunks  int  // with content: the measure while no usage is known
+	ended   bool // a choice said why it ended
 }
 
 // verdict is what becomes of an event.
@@ -89,14 +90,34 @@ func (m *meter) event(e openai.Event) (verdict, *failure) {
 	case e.Data == nil:
 		return pass, nil
 	case string(e.Data) == openai.Done:
+		if !m.ended { // llama-cpp-python says so of an answer that it interrupted
+			return drop, broken(errors.New("the upstream ended the stream, but not the answer: no chunk had a finish_reason"))
+		}
 		return last, nil
 	case m.request.Kind == openai.Response:
 		return m.response(e.Data)
-	case ordinary(e.Data):
+	}
+	m.ended = m.ended || ends(e.Data)
+	if ordinary(e.Data) {
 		m.chunks++
 		return pass, nil
 	}
 	return m.chunk(e.Data)
+}
+
+// ends tells whether a chunk has a finish_reason that is a text.
+func ends(data []byte) bool {
+	const name = `"finish_reason"`
+	for {
+		at := bytes.Index(data, []byte(name))
+		if at < 0 {
+			return false
+		}
+		data = data[at+len(name):]
+		if value := bytes.TrimLeft(data, ": \t\r\n"); len(value) > 0 && value[0] == '"' {
+			return true
+		}
+	}
 }
 
 // ordinary recognises, without parsing it, a chunk that only carries content.

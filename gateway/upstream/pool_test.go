@@ -358,7 +358,7 @@ func TestServerDiesUnderLoad(t *testing.T) {
 			events(one)(w, r)
 			time.Sleep(2 * time.Millisecond)
 		}
-		events(done)(w, r)
+		events(two, done)(w, r)
 	}
 	a, b := newMember(t, slow), newMember(t, slow)
 	p := pool(t, upstream.Options{Servers: []upstream.Server{a.server(), b.server()}, Check: 50 * time.Millisecond})
@@ -370,7 +370,7 @@ func TestServerDiesUnderLoad(t *testing.T) {
 			for after := 0; after < 5; {
 				got, err := answered(t, p, fmt.Sprint(i))
 				switch {
-				case err == nil && got == strings.Repeat(one, 10)+done:
+				case err == nil && got == strings.Repeat(one, 10)+two+done:
 					whole.Add(1)
 				case err == nil:
 					t.Errorf("%q ended as if it were whole", got)

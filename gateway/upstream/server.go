@@ -93,7 +93,7 @@ func (p *Pool) send(ctx context.Context, s *server, c gateway.Call) (*http.Respo
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if c.ID != "" {
-		req.Header.Set("X-Request-Id", "req_"+c.ID)
+		req.Header.Set("X-Request-Id", c.ID) // without our prefix: llama-cpp-python refuses what is no UUID
 	}
 	return p.client.RoundTrip(s.sign(req))
 }

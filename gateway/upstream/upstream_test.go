@@ -123,8 +123,9 @@ func TestWhatGoesUpstream(t *testing.T) {
 
 const (
 	one   = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
-	two   = "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}] , \"vendor\":1}\r\n\r\n"
+	two   = "data: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\" : \"stop\"}] , \"vendor\":1}\r\n\r\n"
 	spent = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n"
+	end   = "data: {\"choices\":[{\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n"
 	done  = "data: [DONE]\n\n"
 )
 
@@ -137,10 +138,11 @@ func TestStreams(t *testing.T) {
 	}{
 		"usage stripped":      {streamAsk, one + two + done, []string{one, two, spent, done}, openai.Spent(5, 2), ""},
 		"usage asked for":     {usageAsk, one + two + spent + done, []string{one, two, spent, done}, openai.Spent(5, 2), ""},
-		"usage with the end":  {streamAsk, "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n" + done, []string{"data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}\n\n", done}, openai.Spent(5, 2), ""},
+		"usage with the end":  {streamAsk, end + done, []string{end, done}, openai.Spent(5, 2), ""},
 		"no usage":            {streamAsk, one + two + done, []string{one, two, done}, openai.Spent(11, 2), ""},
-		"heartbeats":          {streamAsk, ":\n" + one + ": x\n" + done, []string{":\n", one, ": x\n", done}, openai.Spent(11, 1), ""},
-		"in small pieces":     {streamAsk, one + done, []string{one[:3], one[3:20], one[20:] + done[:2], done[2:]}, openai.Spent(11, 1), ""},
+		"heartbeats":          {streamAsk, ":\n" + two + ": x\n" + done, []string{":\n", two, ": x\n", done}, openai.Spent(11, 1), ""},
+		"in small pieces":     {streamAsk, two + done, []string{two[:3], two[3:20], two[20:] + done[:2], done[2:]}, openai.Spent(11, 1), ""},
+		"a false end":         {streamAsk, one, []string{one, done}, openai.Spent(11, 1), "upstream_error"},
 		"cut between events":  {streamAsk, one, []string{one}, openai.Spent(11, 1), "upstream_error"},
 		"cut inside an event": {streamAsk, one, []string{one, two[:9]}, openai.Spent(11, 1), "upstream_error"},
 		"cut before all":      {streamAsk, "", nil, openai.Usage{}, "upstream_error"},
