@@ -11,30 +11,34 @@ import (
 	"github.com/fealty/fealty/gateway/upstream"
 )
 
-// asked is what an upstream was sent.
-type asked struct {
-	mu     sync.Mutex
-	count  int
+// sent is what an upstream was asked.
+type sent struct {
+	count  int // times since it was last taken
 	uri    string
 	header http.Header
 	body   string
 }
 
+// asked is an upstream that tells what it was sent.
+type asked struct {
+	mu   sync.Mutex
+	last sent
+}
+
 func (a *asked) handle(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	a.mu.Lock()
-	a.count++
-	a.uri, a.header, a.body = r.RequestURI, r.Header, string(body)
+	a.last = sent{a.last.count + 1, r.RequestURI, r.Header, string(body)}
 	a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"object":"x","choices":[{}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)
 }
 
-func (a *asked) take() asked {
+func (a *asked) take() sent {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := asked{count: a.count, uri: a.uri, header: a.header, body: a.body}
-	a.count = 0
+	out := a.last
+	a.last = sent{}
 	return out
 }
 
@@ -108,7 +112,7 @@ func TestBypass(t *testing.T) {
 // What stands beside the body reaches no upstream either.
 func TestBypassByHeaders(t *testing.T) {
 	r, up := behindUpstream(t, upstream.Server{})
-	do := func(path string, body string, header map[string][]string) (int, asked) {
+	do := func(path string, body string, header map[string][]string) (int, sent) {
 		req, err := http.NewRequestWithContext(t.Context(), "POST", r.url+path, strings.NewReader(body))
 		must(t, err)
 		req.Header.Set("Authorization", "Bearer "+r.key)
