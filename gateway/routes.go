@@ -57,6 +57,7 @@ var routes = map[string]map[string]handler{
 	"/auth/revoke":             {"POST": (*exchange).revokeToken},
 	"/.well-known/fealty.json": {"GET": (*exchange).hostStatement},
 	"/.well-known/jwks.json":   {"GET": (*exchange).jwks},
+	"/openapi.json":            {"GET": (*exchange).showOpenAPI},
 }
 
 var adminRoutes = map[string]map[string]handler{
