@@ -162,13 +162,15 @@ func (l LicenseConfig) ID() (id [32]byte) {
 
 // BackendConfig is either weights for the embedded engine or a pool of upstreams.
 type BackendConfig struct {
-	Weights   string           `yaml:"weights"` // folder or GGUF file
-	Slots     int              `yaml:"slots"`   // zero: the engine's default
-	Context   int              `yaml:"context"` // tokens; zero: as the weights say
-	Queue     int              `yaml:"queue"`   // zero: the engine's default
-	Upstreams []UpstreamConfig `yaml:"upstreams"`
-	Fallback  []UpstreamConfig `yaml:"fallback"` // asked when none of Upstreams can answer
-	Attempts  int              `yaml:"attempts"` // servers asked for one answer at most. Zero: 3
+	Weights string `yaml:"weights"` // folder or GGUF file
+	Slots   int    `yaml:"slots"`   // zero: the engine's default
+	Context int    `yaml:"context"` // tokens; zero: as the weights say
+	Queue   int    `yaml:"queue"`   // zero: the engine's default
+	// PrefixTokens of earlier prompts stay computed, for prompts that begin alike. Zero: none.
+	PrefixTokens int              `yaml:"prefix_tokens"`
+	Upstreams    []UpstreamConfig `yaml:"upstreams"`
+	Fallback     []UpstreamConfig `yaml:"fallback"` // asked when none of Upstreams can answer
+	Attempts     int              `yaml:"attempts"` // servers asked for one answer at most. Zero: 3
 	// PrefixAffinity is how many bytes of a prompt choose the upstream that is
 	// preferred. Absent: 1024; 0: none.
 	PrefixAffinity *int         `yaml:"prefix_affinity"`
@@ -386,6 +388,7 @@ func (b BackendConfig) validate(errs *problems, at string) {
 	errs.need(at, (b.Weights != "") != pool, "either weights or upstreams")
 	errs.need(at+".fallback", pool || len(b.Fallback) == 0, "upstreams beside it: weights have none")
 	errs.need(at, b.Slots >= 0 && b.Context >= 0 && b.Queue >= 0, "slots, context and queue that are not negative")
+	errs.need(at+".prefix_tokens", b.PrefixTokens >= 0 && b.PrefixTokens <= 1<<24, "0 to 16777216 tokens")
 	errs.need(at+".attempts", b.Attempts >= 0 && b.Attempts <= 100, "0 to 100 servers")
 	errs.need(at+".prefix_affinity", b.PrefixAffinity == nil || *b.PrefixAffinity >= 0 && *b.PrefixAffinity <= 1<<20, "0 to 1048576 bytes")
 	errs.need(at+".health.path", b.Health.Path == "" || b.Health.Path[0] == '/', "a path such as /models")

@@ -355,7 +355,9 @@ func (n *node) embedded(ctx context.Context, m gateway.ModelConfig, c *licensech
 	if err != nil {
 		return nil, err
 	}
-	local, err := startLocal(source, engine.Options{Slots: m.Backend.Slots, Context: m.Backend.Context, Queue: m.Backend.Queue})
+	local, err := startLocal(source, engine.Options{
+		Slots: m.Backend.Slots, Context: m.Backend.Context, Queue: m.Backend.Queue, PrefixTokens: m.Backend.PrefixTokens,
+	})
 	if err != nil {
 		return nil, err
 	}

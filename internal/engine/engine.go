@@ -35,6 +35,10 @@ type Options struct {
 	Chunk int
 	// Queue is how many requests may wait for a slot. 0: 64.
 	Queue int
+	// PrefixTokens is how many positions of earlier prompts are kept, for prompts that
+	// begin alike; they take at most llama.Model.CacheBytes(1, PrefixTokens). Who may
+	// send prompts and measure time can find out how others' prompts begin. 0: none.
+	PrefixTokens int
 }
 
 // withDefaults fills in zeros and refuses what cannot work.
@@ -57,6 +61,9 @@ func (o Options) withDefaults(m *llama.Model) (Options, error) {
 		if *f.value < 1 || *f.value > f.max {
 			return o, fmt.Errorf("engine: Options.%s is %d; it must be between 1 and %d", f.name, *f.value, f.max)
 		}
+	}
+	if o.PrefixTokens < 0 || o.PrefixTokens > 1<<24 {
+		return o, fmt.Errorf("engine: Options.PrefixTokens is %d; it must be between 0 and %d", o.PrefixTokens, 1<<24)
 	}
 	return o, nil
 }
@@ -93,11 +100,12 @@ type Request struct {
 	Choose    Chooser
 }
 
-// Stats are the requests in each state.
+// Stats are the requests in each state, and what was reused.
 type Stats struct {
 	Waiting    int // for a slot
 	Prefilling int // in a slot, the prompt not yet computed
 	Decoding   int // in a slot, answering
+	Reused     int // prompt positions since the start that an earlier prompt had computed
 }
 
 // Engine runs generations on one model.

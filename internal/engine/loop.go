@@ -12,6 +12,7 @@ type loop struct {
 	engine *Engine
 	runner runner
 	pool   pool
+	known  *prefixes
 
 	prefilling []*sequence // in the order of arrival
 	decoding   []*sequence // sequence i is row i of the pool
@@ -32,8 +33,9 @@ func (s *sequence) remaining() int { return len(s.request.Prompt) - s.length }
 // run is the engine's goroutine.
 func (e *Engine) run(r runner) {
 	defer close(e.done)
-	l := &loop{engine: e, runner: r, pool: pool{model: e.model, options: e.options}}
+	l := &loop{engine: e, runner: r, pool: pool{model: e.model, options: e.options}, known: newPrefixes(e.model, e.options)}
 	defer l.pool.release()
+	defer l.known.release()
 	for l.admit() {
 		if len(l.prefilling)+len(l.decoding) == 0 {
 			<-e.wake
@@ -65,7 +67,7 @@ func (l *loop) admit() bool {
 		l.prefilling = append(l.prefilling, &sequence{Generation: g})
 	}
 	e.waiting = append(e.waiting[:0:0], e.waiting[n:]...)
-	e.running = Stats{Prefilling: len(l.prefilling), Decoding: len(l.decoding)}
+	e.running = Stats{Prefilling: len(l.prefilling), Decoding: len(l.decoding), Reused: l.known.reused}
 	return true
 }
 
@@ -207,6 +209,7 @@ func (l *loop) addChunk(b *llama.Batch, chosen int) error {
 		if s.staging, err = l.engine.model.NewCache(1, l.pool.span(len(s.request.Prompt))); err != nil {
 			return err
 		}
+		s.length = l.known.load(s.request.Prompt, s.staging)
 	}
 	n := min(l.engine.options.Chunk, s.remaining())
 	b.Staging, b.Start, b.Chunk = s.staging, s.length, s.request.Prompt[s.length:s.length+n]
@@ -234,6 +237,9 @@ func (l *loop) finishChunk(i, n int, logits []float32) error {
 	s.length += n
 	if s.remaining() > 0 {
 		return nil
+	}
+	if err := l.known.store(s.request.Prompt, s.staging); err != nil {
+		return err
 	}
 	if !s.advance(logits) {
 		l.removePrefilling(i)

@@ -62,15 +62,21 @@ func isKeys(i int) bool { return i%2 == 0 }
 // Copy copies the first positions of a row of another cache (or of this one)
 // into row to.
 func (c *Cache) Copy(to int, source *Cache, from, positions int) {
+	c.CopyAt(to, 0, source, from, 0, positions)
+}
+
+// CopyAt copies positions of a row of another cache, beginning at start, into row to,
+// beginning at at.
+func (c *Cache) CopyAt(to, at int, source *Cache, from, start, positions int) {
 	for i := range c.data {
 		for head := range c.heads {
 			dst, src := c.block(i, head, to), source.block(i, head, from)
 			if !isKeys(i) {
-				copy(dst[:positions*c.width], src)
+				copy(dst[at*c.width:][:positions*c.width], src[start*c.width:])
 				continue
 			}
 			for d := range c.width {
-				copy(dst[d*c.Span:][:positions], src[d*source.Span:])
+				copy(dst[d*c.Span+at:][:positions], src[d*source.Span+start:])
 			}
 		}
 	}
