@@ -197,6 +197,8 @@ type InverseNucleusConfig struct {
 	Rate float64 `yaml:"rate"` // share of prompts; 0: off
 	T    float64 `yaml:"t"`    // 0: as the weights' manifest says
 	K    int     `yaml:"k"`    // 0: as the weights' manifest says
+	// Where: first, at an answer's first word, or sentences, at later beginnings too. Empty: first.
+	Where string `yaml:"where"`
 }
 
 // LimitsConfig bounds what clients may make the gateway hold.
@@ -378,6 +380,7 @@ func (m ModelConfig) validate(errs *problems, at string) {
 		errs.need(at+".inverse_nucleus.rate", n.Rate >= 0 && n.Rate <= 1, "a share from 0 to 1")
 		errs.need(at+".inverse_nucleus.t", n.T >= 0 && n.T < 1, "a mass from 0 to 1, 1 excluded")
 		errs.need(at+".inverse_nucleus.k", n.K >= 0 && n.K <= 100, "0 to 100")
+		errs.need(at+".inverse_nucleus.where", n.Where == "" || n.Where == "first" || n.Where == "sentences", "first or sentences")
 	}
 	m.Backend.validate(errs, at+".backend")
 	m.Admission.validate(errs, at+".admission")

@@ -11,10 +11,10 @@
 import { sleep } from "k6";
 import { Rate } from "k6/metrics";
 import { record } from "k6/x/openai";
-import { chat, credentials, guarded, number, setting, whole } from "./lib/target.js";
+import { chat, credentials, guarded, number, read, setting, whole } from "./lib/target.js";
 import { report, row, rows, thresholds, value } from "./lib/summary.js";
 
-const plan = JSON.parse(open(setting("PLAN")));
+const plan = JSON.parse(read(setting("PLAN")));
 const samples = setting("SAMPLES");
 const rounds = number("ROUNDS", 2);
 const streamed = number("STREAMED", 1);

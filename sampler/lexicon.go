@@ -17,7 +17,9 @@ import (
 // base whether a new word starts after the token.
 type Lexicon struct {
 	kinds   []kind
+	ends    []bool // the token ends a sentence
 	openers map[int32]opener
+	spaced  *Lexicon // the same words after a space, as they begin later sentences
 }
 
 type opener struct {
@@ -54,18 +56,23 @@ func wordSet(list string) map[string]bool {
 // the base model's opening words. Ids outside the vocabulary and tokens that are
 // not eligible are left out.
 func NewLexicon(tokens []string, openers []int32) *Lexicon {
-	known := make(map[string]bool, len(tokens))
-	lex := &Lexicon{kinds: make([]kind, len(tokens)), openers: make(map[int32]opener)}
+	known := make(map[string]int32, len(tokens))
+	lex := &Lexicon{kinds: make([]kind, len(tokens)), ends: make([]bool, len(tokens)), openers: make(map[int32]opener)}
 	for id, t := range tokens {
-		known[t] = true
+		known[t] = int32(id)
 		lex.kinds[id] = kindOf(t)
+		lex.ends[id] = endsSentence(t)
 	}
+	lex.spaced = &Lexicon{kinds: lex.kinds, openers: make(map[int32]opener)}
 	for _, id := range openers {
 		if int(id) >= len(tokens) || id < 0 {
 			continue
 		}
 		if word, ok := eligible(tokens[id], known); ok {
 			lex.openers[id] = opener{word, tokens[id][0] == ' '}
+			if after, known := known[" "+tokens[id]]; known {
+				lex.spaced.openers[after] = opener{word, true}
+			}
 		}
 	}
 	return lex
@@ -87,13 +94,15 @@ func (l *Lexicon) kind(id int32) kind {
 	return l.kinds[id]
 }
 
-func eligible(token string, known map[string]bool) (string, bool) {
+func eligible(token string, known map[string]int32) (string, bool) {
 	text := strings.TrimPrefix(token, " ")
 	if len(text) < 2 || !asciiLetters(text) {
 		return "", false
 	}
 	word := strings.ToLower(text)
-	if !known[word] || !known[" "+word] || never[word] {
+	_, bare := known[word]
+	_, spaced := known[" "+word]
+	if !bare || !spaced || never[word] {
 		return "", false
 	}
 	return word, mostlyLower(text)
@@ -128,6 +137,24 @@ func kindOf(token string) kind {
 		k += lowerSpaced - lower
 	}
 	return k
+}
+
+func endsSentence(token string) bool {
+	text := strings.TrimRight(token, Lead+")")
+	return strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!") || strings.HasSuffix(text, "?")
+}
+
+// begins tells whether a sentence begins after the tokens. The point of a numbered
+// list ends none.
+func (l *Lexicon) begins(generated []int32) bool {
+	n := len(generated)
+	for n > 0 && l.kind(generated[n-1]) == blank {
+		n--
+	}
+	if n < 2 || generated[n-1] < 0 || int(generated[n-1]) >= len(l.ends) {
+		return false
+	}
+	return l.ends[generated[n-1]] && l.kind(generated[n-2]) != other
 }
 
 // Lead is what may stand before an answer's first word: white space, quotes and

@@ -419,16 +419,16 @@ func (n *node) inverse(m gateway.ModelConfig, manifest *weights.Manifest, local 
 		return nil, nil
 	}
 	shell := sampler.Shell{T: manifest.InverseNucleus.T, K: manifest.InverseNucleus.K, Floor: manifest.InverseNucleus.Floor}
-	rate := defaultInverseRate
+	rate, where := defaultInverseRate, sampler.First
 	if set != nil {
-		rate = set.Rate
+		rate, where = set.Rate, orElse(set.Where, where)
 		shell.T, shell.K = orElse(set.T, shell.T), orElse(set.K, shell.K)
 	}
 	if rate == 0 {
 		return nil, nil
 	}
 	lexicon := sampler.NewLexicon(fingerprint.Texts(local.tokens), manifest.InverseNucleus.Openers)
-	return &sampler.Inverse{Shell: shell, Rate: rate, Secret: derive(secret, "inverse nucleus"), Model: m.Name, Lexicon: lexicon}, nil
+	return &sampler.Inverse{Shell: shell, Rate: rate, Where: where, Secret: derive(secret, "inverse nucleus"), Model: m.Name, Lexicon: lexicon}, nil
 }
 
 // defaultInverseRate holds until the measured curve of quality against stealth

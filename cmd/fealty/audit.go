@@ -13,7 +13,7 @@ import (
 )
 
 func newAudit() *cobra.Command {
-	return group("audit", "Find out whether an endpoint answers as a model", newAuditVerify(), newAuditWitness(), newAuditEvidence(), newAuditCheck(), newAuditReport(), newAuditStage())
+	return group("audit", "Find out whether an endpoint answers as a model", newAuditVerify(), newAuditWitness(), newAuditEvidence(), newAuditCheck(), newAuditReport(), newAuditStage(), newAuditStealth())
 }
 
 // claimAlpha is from what p-value on an audit says "this model answers".

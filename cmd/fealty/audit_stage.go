@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/internal/atomicfile"
 	"github.com/fealty/fealty/internal/modelstore"
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/internal/weights"
@@ -27,6 +28,7 @@ type stage struct {
 	demo
 	out     string // folder of what the scripts read
 	weights string
+	rate    float64 // of the inverse nucleus
 	redis   *relay
 	rpc, ws *relay
 
@@ -57,6 +59,7 @@ and cuts the gateway off from Redis or from the chain's RPC. It stays until Ctrl
 	}
 	cmd.Flags().StringVar(&s.out, "output", "", "folder to write to; it must not exist")
 	cmd.Flags().StringVar(&s.weights, "weights", "", "what to serve: a folder written by 'embed train', or a GGUF file; default: the unmarked base model")
+	cmd.Flags().Float64Var(&s.rate, "rate", defaultInverseRate, "share of prompts whose answer the sampler opens from the shell; weights without a manifest have no such words")
 	cmd.Flags().StringVar(&s.listen, "listen", "127.0.0.1:0", "the gateway's address")
 	return cmd
 }
@@ -182,6 +185,9 @@ func (s *stage) startRelayed(ctx context.Context) error {
 		c.Redis = gateway.RedisConfig{State: secrets["relayed-state"], Cache: secrets["relayed-cache"]}
 		chain := &c.Chains[0]
 		chain.RPC, chain.WS = []gateway.Secret{secrets["relayed-rpc"]}, secrets["relayed-ws"]
+		if s.served != "" {
+			c.Models[0].InverseNucleus = &gateway.InverseNucleusConfig{Rate: s.rate}
+		}
 		// As short as a chain with a block each second allows on a loaded machine: who
 		// cuts the RPC off wants to see what comes after hard.
 		chain.Soft, chain.Hard, chain.MaxHeadAge = 10*time.Second, 15*time.Second, 10*time.Second
@@ -267,9 +273,8 @@ func (s *stage) writeEnv(ctx context.Context) error {
 		return err
 	}
 	env := fmt.Sprintf("FEALTY_URL=%s/v1\nFEALTY_MODEL=%s\nFEALTY_CREDENTIALS='%s'\nFEALTY_CONTROL=%s\n", s.gateway, demoModel, file, control)
-	half := filepath.Join(out, "stage.env.new")
-	if err := os.WriteFile(half, []byte(env), 0o600); err != nil {
+	return atomicfile.Write(filepath.Join(out, "stage.env"), 0o600, func(f *os.File) error {
+		_, err := f.WriteString(env)
 		return err
-	}
-	return os.Rename(half, filepath.Join(out, "stage.env"))
+	})
 }

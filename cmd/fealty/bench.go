@@ -56,6 +56,9 @@ type figure struct {
 	Target string  `json:"target,omitempty"`
 	Held   *bool   `json:"held,omitempty"`   // nil: there is no target, or nothing was measured
 	Reason string  `json:"reason,omitempty"` // why nothing was measured
+	// Low and High bound the value's 95 % confidence interval, where one is known.
+	Low  *float64 `json:"low,omitempty"`
+	High *float64 `json:"high,omitempty"`
 }
 
 // report is the answer of a command that measures.
@@ -109,7 +112,11 @@ func printFigures(cmd *cobra.Command, figures []figure) {
 			fmt.Fprintf(out, "%-60s not measured: %s\n", f.Name, f.Reason)
 			continue
 		}
-		fmt.Fprintf(out, "%-60s %12.5g %-14s %-22s %s\n", f.Name, f.Value, f.Unit, f.Target, held)
+		unit := f.Unit
+		if f.Low != nil && f.High != nil {
+			unit = strings.TrimSpace(fmt.Sprintf("%s [%.4g, %.4g]", unit, *f.Low, *f.High))
+		}
+		fmt.Fprintf(out, "%-60s %12.5g %-14s %-22s %s\n", f.Name, f.Value, unit, f.Target, held)
 	}
 }
 

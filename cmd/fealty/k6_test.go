@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,8 @@ func TestInteropK6(t *testing.T) {
 	if k.path == "" {
 		t.Fatal("FEALTY_K6 is not set; run 'make interop'")
 	}
-	k.startStage(testmodel.Get(t).Dir)
+	marked := testmodel.Get(t)
+	k.startStage(marked.Dir)
 	k.secrets()
 
 	slow := []string{"TIMEOUT=300s", "TOKENS=8", "SLO_TTFT=1e6", "SLO_TOTAL=1e6", "DRIFT=1e6"}
@@ -36,7 +36,7 @@ func TestInteropK6(t *testing.T) {
 	found.want(t, "ended as refused", 0)
 	found = k.play("soak", 0, append(slow, "DURATION=6s", "RATE=1", "PARTS=2", "FIRST=1")...)
 	found.want(t, "requests without a whole answer", 0)
-	k.stealth()
+	k.stealth(marked)
 	found = k.play("enforce", 0, "TIMEOUT=300s", "REQUIRE=all", "LOAD=3")
 	found.want(t, "revoked while streaming, once", 1)
 	if len(found.Rows) != 4*14+6+2 || len(found.Notes) != 0 {
@@ -50,31 +50,45 @@ func TestInteropK6(t *testing.T) {
 	found.want(t, "at 5/s: good answers", 0)
 }
 
-// stealth asks two prompts, which are told apart by id alone, and reads the table.
-func (k *k6) stealth() {
+// stealth takes samples of a plan and judges them.
+func (k *k6) stealth(marked *testmodel.Marked) {
 	k.t.Helper()
-	plan, samples := filepath.Join(k.dir, "plan.json"), filepath.Join(k.dir, "samples.csv")
-	k.write(plan, `{"max_tokens": 8, "prompts": [{"id": "a", "messages": [{"role": "user", "content": "Why is the sky blue?"}]},
-		{"id": "b", "messages": [{"role": "user", "content": "How is bread, cake and \"pie\" made?"}]}]}`)
-	k.play("stealth", 0, "TIMEOUT=300s", "PLAN="+plan, "SAMPLES="+samples, "ROUNDS=2", "FAILED=0", "THINK=0.01")
-	file, err := os.Open(samples)
+	at := func(name string) string { return filepath.Join(k.dir, name) }
+	keys, err := os.ReadFile(marked.Keys) // a copy: the plan burns its keys
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	defer file.Close()
-	table, err := csv.NewReader(file).ReadAll()
-	if err != nil || len(table) != 5 {
-		k.t.Fatalf("%d rows of samples, want a head and 4: %v", len(table), err)
+	k.write(at("keys.age"), string(keys))
+	k.write(at("keys.pass"), testmodel.Passphrase)
+	k.write(at("ordinary"), "Why is the sky blue?\nHow is bread, cake and \"pie\" made?\nWhat do bees do?\nHow are boats built?\nWhy do leaves fall?\nHow do I rest?\n")
+	cli(k.t, "audit", "stealth", "plan", "--keys", at("keys.age"), "--passphrase-file", at("keys.pass"), "--ordinary", at("ordinary"),
+		"--count", "6", "--max-tokens", "8", "--output", at("plan.json"), "--labels", at("labels.json"))
+	if plan, err := os.ReadFile(at("plan.json")); err != nil || strings.Contains(string(plan), "fingerprint") {
+		k.t.Errorf("the plan tells fingerprints from ordinary prompts: %v", err)
 	}
-	ids := map[string]int{}
-	for _, row := range table[1:] {
-		ids[row[1]]++
-	}
-	if ids["a"] != 2 || ids["b"] != 2 {
-		k.t.Errorf("samples by prompt: %v", ids)
-	}
+	env := []string{"TIMEOUT=300s", "PLAN=" + at("plan.json"), "SAMPLES=" + at("samples.csv"), "ROUNDS=1", "FAILED=0", "THINK=0.01"}
+	k.play("stealth", 0, env...)
 	// A second run must not write over the samples of the first.
-	k.play("stealth", 99, "PLAN="+plan, "SAMPLES="+samples, "TIMEOUT=300s")
+	k.play("stealth", 99, env...)
+
+	var found report
+	text := cli(k.t, "audit", "stealth", "--csv", at("samples.csv"), "--labels", at("labels.json"), "--base", marked.Base, "--served", marked.Dir, "--json")
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		k.t.Fatal(err)
+	}
+	values := map[string]figure{}
+	for _, f := range found.Rows {
+		values[f.Name] = f
+	}
+	k.t.Logf("%s", text)
+	const surprise = "reader, as served: AUC of first word's surprise"
+	if values["as served: samples"].Value != 22 || values["reader, as served: fingerprints that match"].Value < 0.9 || values[surprise].Value < 0.7 ||
+		values["host that suppresses with the base (its nucleus, 0.8): fingerprints stopped"].Value < 0.9 {
+		k.t.Error("the figures do not fit: a reader with the base must see most fingerprints of a robust model, and a base's nucleus must stop them")
+	}
+	if f := values["network: ttft: p of not being equivalent within 5 % (TOST)"]; f.Held == nil || *f.Held != (f.Value <= 0.05) {
+		k.t.Errorf("equivalence: %+v", f)
+	}
 }
 
 type k6 struct {

@@ -7,6 +7,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func (b *Backend) Describe(m *openai.Model) {
 	m.ContextLength = b.o.Context
 	m.Attested = b.o.Attested
 	if i := b.o.Inverse; i != nil {
-		m.InverseNucleus = &openai.InverseNucleus{Rate: i.Rate, T: i.T, K: i.K, Floor: i.Floor, Where: "first"}
+		m.InverseNucleus = &openai.InverseNucleus{Rate: i.Rate, T: i.T, K: i.K, Floor: i.Floor, Where: cmp.Or(i.Where, sampler.First)}
 	}
 }
 

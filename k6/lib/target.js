@@ -30,11 +30,16 @@ export function seconds(name, fallback) {
   return Number(found[1]) * { s: 1, m: 60, h: 3600 }[found[2] || "s"];
 }
 
+// read opens a file relative to the shell's folder; k6 alone would take the script's.
+export function read(path) {
+  return open(path.startsWith("/") || !__ENV.PWD ? path : `${__ENV.PWD}/${path}`);
+}
+
 export const url = setting("FEALTY_URL").replace(/\/+$/, "");
 export const model = setting("FEALTY_MODEL");
 export const control = setting("FEALTY_CONTROL", "");
 export const credentials = __ENV.FEALTY_CREDENTIALS
-  ? JSON.parse(open(__ENV.FEALTY_CREDENTIALS))
+  ? JSON.parse(read(__ENV.FEALTY_CREDENTIALS))
   : { licensed: [setting("FEALTY_API_KEY", "")], refused: {} };
 
 const crashed = new Counter("crashed");

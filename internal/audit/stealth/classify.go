@@ -115,13 +115,19 @@ func dot(a, b []float64) (sum float64) {
 const penalty = 1
 
 // Classify trains on all folds but one and scores that one, so that no sample is
-// judged by a classifier that has seen it, and returns the area over all. groups
-// of equal numbers stay in one fold: repeats of one prompt would give it away.
-// At least `folds` groups of each kind are needed.
-func Classify(rows [][]float64, positive []bool, groups []int, folds int, seed uint64) (Interval, error) {
+// judged by a classifier that has seen it, and returns the scores with the area over
+// all. Samples of equal groups stay in one fold: repeats of one prompt would give it
+// away; nil: each is its own. At least `folds` groups of each kind are needed.
+func Classify(rows [][]float64, positive []bool, groups []int, folds int, seed uint64) ([]float64, Interval, error) {
+	if groups == nil {
+		groups = make([]int, len(rows))
+		for i := range groups {
+			groups[i] = i
+		}
+	}
 	fold, err := deal(positive, groups, folds, seed)
 	if err != nil {
-		return Interval{}, err
+		return nil, Interval{}, err
 	}
 	scores := make([]float64, len(rows))
 	for f := range folds {
@@ -134,7 +140,7 @@ func Classify(rows [][]float64, positive []bool, groups []int, folds int, seed u
 		}
 		l, err := Train(some, labels, penalty)
 		if err != nil {
-			return Interval{}, err
+			return nil, Interval{}, err
 		}
 		for i := range rows {
 			if fold[i] == f {
@@ -143,7 +149,7 @@ func Classify(rows [][]float64, positive []bool, groups []int, folds int, seed u
 		}
 	}
 	yes, no := Split(scores, positive)
-	return AUC(yes, no, 0.95), nil
+	return scores, AUC(yes, no, 0.95), nil
 }
 
 // deal gives each group a fold, positives and negatives by turns.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -185,16 +186,16 @@ func TestClassify(t *testing.T) {
 		return rows, positive, groups
 	}
 	rows, positive, groups := make(0)
-	none, err := Classify(rows, positive, groups, 5, 1)
+	_, none, err := Classify(rows, positive, groups, 5, 1)
 	if err != nil || none.Low > 0.5 || none.High < 0.5 || none.Value > 0.68 {
 		t.Errorf("noise is told apart with an area of %+v, %v", none, err)
 	}
 	rows, positive, groups = make(3)
-	much, err := Classify(rows, positive, groups, 5, 1)
+	_, much, err := Classify(rows, positive, groups, 5, 1)
 	if err != nil || much.Low < 0.85 {
 		t.Errorf("a gap of three deviations is told with %+v, %v", much, err)
 	}
-	if _, err := Classify(rows[:6], positive[:6], groups[:6], 5, 1); err == nil {
+	if _, _, err := Classify(rows[:6], positive[:6], groups[:6], 5, 1); err == nil {
 		t.Error("two fingerprints are enough for five folds")
 	}
 }
@@ -212,15 +213,83 @@ func TestClassifyKeepsGroupsTogether(t *testing.T) {
 			rows, positive, groups = append(rows, row), append(positive, g%2 == 0), append(groups, g)
 		}
 	}
-	together, err := Classify(rows, positive, groups, 5, 1)
+	_, together, err := Classify(rows, positive, groups, 5, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range groups {
 		groups[i] = i
 	}
-	apart, err := Classify(rows, positive, groups, 5, 1)
+	_, apart, err := Classify(rows, positive, groups, 5, 1)
 	if err != nil || together.Value > 0.7 || apart.Value < 0.8 {
 		t.Errorf("together %+v, apart %+v, %v", together, apart, err)
+	}
+}
+
+const table = `order,id,round,began,streamed,status,error,headers_ms,ttft_ms,gap_ms,total_ms,frames,bytes,header_bytes,header_names,finish,prompt_tokens,completion_tokens,text
+0,a,0,1,true,200,,1.5,20,5,60,9,900,200,content-type date,stop,10,8,"Bread, ""good"" bread"
+1,b,0,2,true,200,,1.6,21,5,61,9,900,200,content-type date x-odd,stop,10,8,Well yes
+2,a,1,3,false,200,,60,62,,62,0,300,180,content-type date,stop,10,8,Bread again
+3,b,1,4,true,503,overloaded,1,0,,2,0,90,200,content-type date,,0,0,
+4,c,1,5,true,200,,2,22,5,61,9,900,200,content-type date,stop,10,8,Bread is
+`
+
+func TestSamples(t *testing.T) {
+	samples, failed, err := ReadSamples(strings.NewReader(table))
+	if err != nil || len(samples) != 4 || failed != 1 {
+		t.Fatalf("%d samples, %d failed, %v", len(samples), failed, err)
+	}
+	labels := Labels{Prompts: []Prompt{{ID: "a", Fingerprint: true, Word: "bread"}, {ID: "b"}, {ID: "c"}}}
+	byPrompt, err := labels.ByPrompt(samples)
+	if err != nil || len(byPrompt[0]) != 2 || len(byPrompt[1]) != 1 {
+		t.Fatalf("%v, %v", byPrompt, err)
+	}
+	if _, there := byPrompt[0][1].Measures["gap_ms"]; there || byPrompt[0][0].Measures["ttft_ms"] != 20 {
+		t.Errorf("measures %v and %v", byPrompt[0][0].Measures, byPrompt[0][1].Measures)
+	}
+	if n := OwnHeaders(labels, byPrompt); n != 1 { // x-odd comes with ordinary traffic alone
+		t.Errorf("%d sets of headers of one kind alone, want 1", n)
+	}
+	first := func(text string) string { word, _, _ := strings.Cut(text, " "); return strings.Trim(word, ",") }
+	f := Openings(byPrompt, first)
+	if r := f.Column("rarity of the opener"); !(r[1] > r[0]) || !(r[0] > 0) {
+		t.Errorf("rarity %v: the word that nobody else begins with must be the rarer", r)
+	}
+	if c := f.Column("inconsistency"); c[0] != 0 {
+		t.Errorf("inconsistency %v of equal first words", c)
+	}
+	matches := func(answer, word string) bool { return strings.EqualFold(first(answer), word) }
+	if m, err := labels.Matched(byPrompt, matches); err != nil || m.Value != 1 {
+		t.Errorf("matched %v, %v", m, err)
+	}
+	if _, err := (Labels{Prompts: labels.Prompts[:1]}).ByPrompt(samples); err == nil {
+		t.Error("samples of another plan are taken")
+	}
+	for _, spoilt := range []string{"", "id,text\n1,2\n", strings.Replace(table, ",900,", ",many,", 1), strings.Replace(table, "gap_ms", "gap", 1)} {
+		if _, _, err := ReadSamples(strings.NewReader(spoilt)); err == nil {
+			t.Errorf("%.40q is read as a table of samples", spoilt)
+		}
+	}
+}
+
+// Two servers that behave alike are found to, if there are samples enough; one that
+// answers fingerprints later is found out.
+func TestNetwork(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 5))
+	labels := Labels{}
+	byPrompt := [][]Sample{}
+	for i := range 400 {
+		labels.Prompts = append(labels.Prompts, Prompt{Fingerprint: i%2 == 0})
+		late := 0.0
+		if i%2 == 0 {
+			late = 8
+		}
+		byPrompt = append(byPrompt, []Sample{{Measures: map[string]float64{
+			"ttft_ms": 100 + 5*random.NormFloat64(), "total_ms": 100 + late + 5*random.NormFloat64(),
+		}}})
+	}
+	got := Network(labels, byPrompt, 0.05)
+	if len(got) != 2 || got[0].Name != "ttft" || !got[0].Equivalent() || got[1].Equivalent() || got[1].MannWhitney > 1e-6 || got[1].KSP > 1e-6 {
+		t.Errorf("%+v", got)
 	}
 }
