@@ -22,6 +22,7 @@ var boundaries = []boundary{
 	{"github.com/gomlx/", []string{"internal/llama", "internal/engine", "embed"}, "one place owns the graphs and their panics"},
 	{"github.com/redis/go-redis/", []string{"internal/redisurl", "licensecheck", "gateway/identity", "gateway/limit", "gateway/usage"}, "Redis is an edge"},
 	{"github.com/ethereum/go-ethereum", []string{"licensecheck", "internal/wallet", "internal/audit", "internal/devnet"}, "the chain is an edge"},
+	{"go.opentelemetry.io/", []string{"gateway", "cmd"}, "traces begin and end at the edge"},
 	{"github.com/cedar-policy/", []string{"gateway/rules"}, "one place owns the operator's rules"},
 	{"go.k6.io/", nil, "k6 is licensed under the AGPL: k6/ is a Go module of its own"},
 	{"github.com/valyala/fasthttp", []string{"gateway"}, "HTTP is an edge"},

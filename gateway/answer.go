@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/openai"
@@ -34,6 +36,8 @@ type answer struct {
 	grew        time.Time          // when that was; zero: it has none yet
 	handed      bool               // a stream is ended by fasthttp closing it
 	status      string             // for the ledger; "" while a stream runs
+	answered    int                // with this HTTP status
+	trail       *trail             // nil: not traced
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -48,43 +52,58 @@ func (x *exchange) response() error   { return x.generate(openai.Response, polic
 
 // generate answers one generation request, up to the first byte of a stream.
 func (x *exchange) generate(kind openai.Kind, scope policy.Scope) error {
-	caller, err := x.caller()
+	t := x.trail(kind)
+	a, call, err := x.accept(kind, scope, t)
 	if err != nil {
-		return err
-	}
-	body, err := x.jsonBody()
-	if err != nil {
-		return err
-	}
-	request, err := openai.Parse(kind, body)
-	if err != nil {
-		return err
-	}
-	p, err := x.svc.admit(x.ctx, x.now, caller, request.Model, scope)
-	if err != nil {
-		return err
-	}
-	call, err := x.call(request, p.model)
-	if err != nil {
-		return err
-	}
-	a, err := x.open(p, scope)
-	if err != nil {
-		return err
+		e := asError(err)
+		t.end(e.Code, e.Status, openai.Usage{})
+		return e
 	}
 	defer a.unlessHanded() // also if what follows panics
 	if err := a.start(call); err != nil {
 		return a.failed(err)
 	}
 	rateHeaders(&x.http.Response.Header, a.reservation)
-	if p.grant.Stale {
+	if a.pass.grant.Stale {
 		x.http.Response.Header.Set("x-fealty-license", "stale")
 	}
-	if request.Stream {
+	if call.Request.Stream {
 		x.stream(a)
 		return nil
 	}
 	return x.whole(a)
+}
+
+// accept reads the request and asks whether its caller may send it.
+func (x *exchange) accept(kind openai.Kind, scope policy.Scope, t *trail) (*answer, Call, error) {
+	t.enter(x.ctx, "authorise", trace.SpanKindInternal)
+	caller, err := x.caller()
+	if err != nil {
+		return nil, Call{}, err
+	}
+	body, err := x.jsonBody()
+	if err != nil {
+		return nil, Call{}, err
+	}
+	request, err := openai.Parse(kind, body)
+	if err != nil {
+		return nil, Call{}, err
+	}
+	p, err := x.svc.admit(x.ctx, x.now, caller, request.Model, scope)
+	if err != nil {
+		return nil, Call{}, err
+	}
+	t.about(request, p.model.cfg.Name)
+	call, err := x.call(request, p.model)
+	if err != nil {
+		return nil, Call{}, err
+	}
+	a, err := x.open(p, scope)
+	if err != nil {
+		return nil, Call{}, err
+	}
+	a.trail = t
+	return a, call, nil
 }
 
 // call bounds the answer: by what was asked for, or by the model's default.
@@ -109,7 +128,7 @@ func (x *exchange) open(p pass, scope policy.Scope) (*answer, error) {
 	}
 	x.svc.users.Add(1)
 	a := &answer{
-		s: x.s, svc: x.svc, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error",
+		s: x.s, svc: x.svc, id: x.id, pass: p, scope: scope, began: x.now, conn: connOf(x.http), status: "internal_error", answered: http.StatusInternalServerError,
 		credential: bytes.Clone(credential(&x.http.Request.Header)), confirmed: time.Now(),
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -129,9 +148,11 @@ func (a *answer) start(call Call) (err error) {
 	if err := a.svc.obey(a.began, a.pass, a.scope, call, tokens); err != nil {
 		return err
 	}
+	a.trail.enter(a.ctx, "queue", trace.SpanKindInternal)
 	if err := a.queue(tokens); err != nil {
 		return err
 	}
+	a.trail.enter(a.ctx, "reserve", trace.SpanKindInternal)
 	if a.reservation, err = a.svc.reserve(a.ctx, a.began, a.pass, a.scope, tokens); err != nil {
 		return err
 	}
@@ -141,7 +162,7 @@ func (a *answer) start(call Call) (err error) {
 	}); err != nil {
 		return stateUnavailable(err)
 	}
-	a.backend, err = a.pass.model.Backend.Generate(a.ctx, call)
+	a.backend, err = a.pass.model.Backend.Generate(a.trail.enter(a.ctx, "generate", trace.SpanKindClient), call)
 	return err
 }
 
@@ -165,7 +186,7 @@ func (a *answer) why(err error) *openai.Error {
 
 func (a *answer) failed(err error) error {
 	e := a.why(err)
-	a.status = e.Code
+	a.status, a.answered = e.Code, e.Status
 	return e
 }
 
@@ -182,7 +203,7 @@ func (x *exchange) whole(a *answer) error {
 	if err != nil {
 		return a.failed(err)
 	}
-	a.status = "ok"
+	a.status, a.answered = "ok", http.StatusOK
 	x.http.SetContentType("application/json")
 	x.http.Response.SetBodyRaw(body)
 	x.s.metrics.request("ok")
@@ -210,7 +231,7 @@ func (x *exchange) stream(a *answer) {
 	x.http.Response.Header.Set("x-accel-buffering", "no")
 	x.http.Response.ImmediateHeaderFlush = true
 	x.http.SetBodyStream(&stream{answer: a}, -1)
-	a.handed, a.status = true, ""
+	a.handed, a.status, a.answered = true, "", http.StatusOK
 	x.s.metrics.request("ok")
 }
 
@@ -274,6 +295,7 @@ func (a *answer) timed(tokens int) {
 	}
 	now := time.Now()
 	if a.grew.IsZero() {
+		a.trail.token()
 		a.pass.model.metrics.first.Update(now.Sub(a.began).Seconds())
 	} else {
 		a.pass.model.metrics.gap.Update(now.Sub(a.grew).Seconds() / float64(fresh))
@@ -321,6 +343,8 @@ func (a *answer) end() {
 	a.cancel(nil)
 	a.s.running.remove(a)
 	a.settle(used)
+	a.trail.end(a.status, a.answered, used)
+	a.log(used)
 	if a.queued {
 		a.pass.model.queue.leave()
 	}
@@ -337,6 +361,17 @@ func (a *answer) settle(used openai.Usage) {
 		a.pass.model.metrics.spent(used)
 		a.s.metrics.key(a.pass.caller.KeyID, used)
 	}
+}
+
+// log writes a line about an answer, if the operator wants one for each. It holds what
+// the ledger holds: no prompt, no answer, no credential.
+func (a *answer) log(used openai.Usage) {
+	if !a.svc.cfg.Log.Requests {
+		return
+	}
+	a.s.log.Info("answered", "request", a.id, "model", a.pass.model.cfg.Name, "account", a.pass.caller.Account, "key", a.pass.caller.KeyID,
+		"status", a.answered, "code", a.status, "prompt_tokens", used.PromptTokens, "completion_tokens", used.CompletionTokens,
+		"seconds", time.Since(a.began).Seconds())
 }
 
 // panicked is the one place where a panic becomes an error, a log line and a count.

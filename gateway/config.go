@@ -34,6 +34,20 @@ type Config struct {
 	Metrics    MetricsConfig  `yaml:"metrics"`
 	TLS        TLSConfig      `yaml:"tls"`
 	CORS       CORSConfig     `yaml:"cors"`
+	Tracing    TracingConfig  `yaml:"tracing"`
+	Log        LogConfig      `yaml:"log"`
+}
+
+// LogConfig is what stands in the log: never a prompt, an answer or a credential.
+type LogConfig struct {
+	Level    string `yaml:"level"`    // debug, info, warn or error. Empty: info
+	Format   string `yaml:"format"`   // text or json. Empty: text
+	Requests bool   `yaml:"requests"` // a line for each answer, as in the ledger
+}
+
+func (l LogConfig) validate(errs *problems) {
+	errs.need("log.level", slices.Contains([]string{"", "debug", "info", "warn", "error"}, l.Level), "debug, info, warn or error")
+	errs.need("log.format", slices.Contains([]string{"", "text", "json"}, l.Format), "text or json")
 }
 
 // MetricsConfig bounds what /metrics holds.
@@ -262,6 +276,8 @@ func (c *Config) Validate() error {
 	c.Timeouts.validate(&errs)
 	c.TLS.validate(&errs)
 	c.CORS.validate(&errs)
+	c.Tracing.validate(&errs)
+	c.Log.validate(&errs)
 	errs.need("metrics.keys", c.Metrics.Keys >= 0 && c.Metrics.Keys <= 10_000, "0 to 10000 API keys")
 	for i, chain := range c.Chains {
 		chain.validate(&errs, fmt.Sprintf("chains[%d]", i))
@@ -432,6 +448,7 @@ func (c Config) filled() Config {
 	def(&c.Limits.Body, 4<<20)
 	def(&c.Limits.Concurrent, 4096)
 	def(&c.CORS.MaxAge, time.Hour)
+	def(&c.Tracing.Sample, 0.01)
 	t := &c.Timeouts
 	def(&t.Read, 30*time.Second)
 	def(&t.Idle, 90*time.Second)

@@ -58,6 +58,9 @@ func TestConfigRefusals(t *testing.T) {
 		{"concurrent: 16", "concurrent: 0", "models[0].admission.queue"},
 		{"wait: 10s", "wait: -1s", "models[0].admission.wait"},
 		{"keys: 100", "keys: -1", "metrics.keys"},
+		{"level: info", "level: loud", "log.level"},
+		{"format: text", "format: xml", "log.format"},
+		{"# tracing:", "tracing: {sample: 2} #", "tracing.sample"},
 		{"# tls: {certificate: /run/secrets/fealty-cert.pem, key: file:/run/secrets/fealty-cert-key}", "tls: {certificate: cert.pem}", "tls"},
 		{"# cors: {origins: [https://app.example.com]}", "cors: {origins: [app.example.com]}", "cors.origins"},
 	} {

@@ -203,3 +203,23 @@ func TestProfiles(t *testing.T) {
 		t.Errorf("on the public listener: %d", got.status)
 	}
 }
+
+// With log.requests there is one line for each answer: what the ledger has, and nothing
+// that was said.
+func TestLogOfRequests(t *testing.T) {
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Log.Requests = true })
+	for _, extra := range []string{"", `,"stream":true`} {
+		got := r.post("/v1/chat/completions", r.key, strings.Replace(chatBody(extra), "hi", "a private matter", 1))
+		id := got.header.Get("x-request-id")
+		until(t, "the line is there", func() bool { return strings.Contains(r.log.String(), `"msg":"answered","request":"`+id+`"`) })
+	}
+	log := r.log.String()
+	for _, want := range []string{`"model":"echo"`, `"status":200,"code":"ok"`, `"completion_tokens":16`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %s in %s", want, log)
+		}
+	}
+	if strings.Contains(strings.ToLower(log), "private") || strings.Contains(log, r.key) {
+		t.Errorf("the log holds what was said, or a key: %s", log)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fealty/fealty/gateway/identity"
 	"github.com/fealty/fealty/gateway/limit"
@@ -62,7 +63,8 @@ type Ledger interface {
 // Collector is metrics of another part; *metrics.Set of VictoriaMetrics.
 type Collector interface{ WritePrometheus(w io.Writer) }
 
-// Deps is what the server asks. All are required but Rules, Collectors, Log and Now.
+// Deps is what the server asks. All are required but Rules, Collectors, Tracer, Log
+// and Now.
 type Deps struct {
 	Identities Identities
 	Limits     Limits
@@ -72,6 +74,7 @@ type Deps struct {
 	Models     map[string]Model // by ModelConfig.Name
 	Rules      *rules.Rules     // the operator's own; nil: none
 	Collectors []Collector      // what else /metrics shows
+	Tracer     trace.Tracer     // nil: no traces
 	Log        *slog.Logger     // nil: discards
 	Now        func() time.Time // nil: time.Now
 }

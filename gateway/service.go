@@ -138,6 +138,8 @@ func (s *service) keeps(next Config) error {
 	same("redis.state", s.cfg.Redis.State == next.Redis.State)
 	same("redis.seen", s.cfg.Redis.Seen == next.Redis.Seen)
 	same("tls", s.cfg.TLS.On() == next.TLS.On()) // which certificate may change
+	same("log.level", s.cfg.Log.Level == next.Log.Level)
+	same("log.format", s.cfg.Log.Format == next.Log.Format)
 	same("limits.body", s.cfg.Limits.Body == next.Limits.Body)
 	same("timeouts.read", s.cfg.Timeouts.Read == next.Timeouts.Read)
 	same("timeouts.idle", s.cfg.Timeouts.Idle == next.Timeouts.Idle)

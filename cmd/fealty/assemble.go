@@ -86,6 +86,9 @@ func (n *node) wire(ctx context.Context, cfg gateway.Config) (deps gateway.Deps,
 	if deps.Rules, err = loadRules(cfg.Rules); err != nil {
 		return deps, err
 	}
+	if deps.Tracer, err = n.openTracing(ctx, cfg); err != nil {
+		return deps, fmt.Errorf("tracing: %w", err)
+	}
 	if err := n.openState(ctx, cfg, secret, &deps); err != nil {
 		return deps, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -33,7 +34,7 @@ nothing. configs/serve.yaml explains every setting.`,
 				return err
 			}
 			warnIfSlow(cmd.ErrOrStderr())
-			return serve(cmd.Context(), path, cfg, logger(cmd, slog.LevelInfo))
+			return serve(cmd.Context(), path, cfg, serveLog(cmd.ErrOrStderr(), cfg.Log))
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "the gateway's YAML config (required)")
@@ -68,6 +69,20 @@ func loadConfig(path string) (gateway.Config, error) {
 		return gateway.Config{}, usagef("name the config: --config FILE (configs/serve.yaml is an annotated example)")
 	}
 	return gateway.LoadConfig(path)
+}
+
+// serveLog is the log that the config asks for.
+func serveLog(w io.Writer, c gateway.LogConfig) *slog.Logger {
+	o := &slog.HandlerOptions{}
+	if c.Level != "" {
+		var level slog.Level
+		_ = level.UnmarshalText([]byte(c.Level)) // Validate has seen it
+		o.Level = level
+	}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
 }
 
 // serve runs a gateway until ctx ends. SIGHUP, or a POST to the admin listener's

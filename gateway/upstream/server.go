@@ -95,6 +95,7 @@ func (p *Pool) send(ctx context.Context, s *server, c gateway.Call) (*http.Respo
 	if c.ID != "" {
 		req.Header.Set("X-Request-Id", c.ID) // without our prefix: llama-cpp-python refuses what is no UUID
 	}
+	gateway.Propagate(ctx, req.Header)
 	return p.client.RoundTrip(s.sign(req))
 }
 
