@@ -1,0 +1,38 @@
+//go:build interop
+
+package gateway_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestInteropSchemathesis fuzzes every route by the served OpenAPI document: no
+// request, valid or not, is answered with a status above 499, another type or
+// another form than the document says.
+func TestInteropSchemathesis(t *testing.T) {
+	program := os.Getenv("FEALTY_SCHEMATHESIS")
+	if program == "" {
+		t.Fatal("FEALTY_SCHEMATHESIS is not set; run 'make interop'")
+	}
+	r := newRig(t)
+	config := filepath.Join(t.TempDir(), "schemathesis.toml")
+	must(t, os.WriteFile(config, []byte(`headers = { Authorization = "Bearer ${FEALTY_KEY}" }
+[generation]
+max-examples = 20
+deterministic = true
+`), 0o600))
+	for name, key := range map[string]string{"API key": r.key, "token": r.signIn(r.wallet)} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), program, "--config-file", config, "run", r.url+"/openapi.json",
+				"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance",
+				"--exclude-path", "/auth/revoke", "--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--no-color")
+			cmd.Env, cmd.Dir = append(os.Environ(), "FEALTY_KEY="+key), t.TempDir()
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s", out)
+			must(t, err)
+		})
+	}
+}
