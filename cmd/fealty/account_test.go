@@ -121,8 +121,12 @@ func (h *bareHost) config(host string) string {
 }
 
 // TestMain keeps the tokens of these tests out of the configuration directory of
-// whoever runs them.
+// whoever runs them. A test that needs the program as processes of their own sets
+// beProgram and runs its own executable.
 func TestMain(m *testing.M) {
+	if os.Getenv(beProgram) != "" {
+		os.Exit(mainWithSignals())
+	}
 	dir, err := os.MkdirTemp("", "fealty-config-")
 	if err != nil {
 		panic(err)
@@ -132,3 +136,5 @@ func TestMain(m *testing.M) {
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
+
+const beProgram = "FEALTY_TEST_IS_THE_PROGRAM"

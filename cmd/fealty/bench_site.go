@@ -50,19 +50,24 @@ func (b *benchSite) close() error {
 
 func (b *benchSite) onClose(f func() error) { b.closers = append(b.closers, f) }
 
-// open starts the chain and the Redis, and grants this host the model.
+// open starts the chain and, unless there is one, the Redis, and grants this host the
+// model.
 func (b *benchSite) open(ctx context.Context) (err error) {
 	b.machine = thisMachine()
-	if b.dir, err = os.MkdirTemp("", "fealty-bench-"); err != nil {
-		return err
+	if b.dir == "" {
+		if b.dir, err = os.MkdirTemp("", "fealty-bench-"); err != nil {
+			return err
+		}
+		b.onClose(func() error { return os.RemoveAll(b.dir) })
 	}
-	b.onClose(func() error { return os.RemoveAll(b.dir) })
 	if b.chain, err = devnet.StartChain(devnet.ChainConfig{}); err != nil {
 		return err
 	}
 	b.onClose(b.chain.Close)
-	if err := b.startRedis(ctx); err != nil {
-		return err
+	if b.redis == "" {
+		if err := b.startRedis(ctx); err != nil {
+			return err
+		}
 	}
 	owner := b.chain.Accounts()[0]
 	if b.registry, _, err = registry.Deploy(ctx, registry.Options{RPC: b.chain.HTTP(), Key: owner}, 1); err != nil {
