@@ -89,6 +89,9 @@ func (x *exchange) accept(kind openai.Kind, scope policy.Scope, t *trail) (*answ
 	if err != nil {
 		return nil, Call{}, err
 	}
+	if request.Stream && !x.http.Request.Header.IsHTTP11() {
+		return nil, Call{}, errNoChunks
+	}
 	p, err := x.svc.admit(x.ctx, x.now, caller, request.Model, scope)
 	if err != nil {
 		return nil, Call{}, err

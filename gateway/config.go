@@ -217,8 +217,10 @@ type InverseNucleusConfig struct {
 
 // LimitsConfig bounds what clients may make the gateway hold.
 type LimitsConfig struct {
-	Body       int `yaml:"body"`       // bytes of a request. Zero: 4 MiB
-	Concurrent int `yaml:"concurrent"` // requests being answered or waiting for it. Zero: 4096
+	Body int `yaml:"body"` // bytes of a request. Zero: 4 MiB
+	// Connections that a listener holds open at once, idle ones too. Zero: 65536
+	Connections int `yaml:"connections"`
+	Concurrent  int `yaml:"concurrent"` // requests being answered or waiting for it. Zero: 4096
 }
 
 // TimeoutsConfig bounds every wait.
@@ -426,6 +428,7 @@ func isHex(s string, size int) bool {
 
 func (l LimitsConfig) validate(errs *problems) {
 	errs.need("limits.body", l.Body == 0 || l.Body >= 1<<10 && l.Body <= 1<<28, "1024 to 268435456 bytes")
+	errs.need("limits.connections", l.Connections >= 0 && l.Connections <= 1<<20, "0 to 1048576 connections")
 	errs.need("limits.concurrent", l.Concurrent >= 0 && l.Concurrent <= 1<<20, "0 to 1048576 requests")
 }
 
@@ -447,6 +450,7 @@ func (t TimeoutsConfig) validate(errs *problems) {
 func (c Config) filled() Config {
 	def(&c.Limits.Body, 4<<20)
 	def(&c.Limits.Concurrent, 4096)
+	def(&c.Limits.Connections, 1<<16)
 	def(&c.CORS.MaxAge, time.Hour)
 	def(&c.Tracing.Sample, 0.01)
 	t := &c.Timeouts

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,17 +19,40 @@ type listener struct {
 	net.Listener
 	write time.Duration
 	tls   *tls.Config // nil: plain HTTP
+	most  int         // connections at once
+	open  atomic.Int64
 }
 
+// Accept turns away the connections that are too many: each costs memory, also one that
+// never sends a request.
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) > int64(l.most) {
+			l.open.Add(-1)
+			l.turnAway(c)
+			continue
+		}
+		if l.tls != nil {
+			c = tls.Server(c, l.tls) // the handshake comes with the first read, within its time
+		}
+		return &conn{Conn: c, write: l.write, closed: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
 	}
-	if l.tls != nil {
-		c = tls.Server(c, l.tls) // the handshake comes with the first read, within its time
+}
+
+// turnAway says why, if that can be said at once: a few bytes fit into any new
+// connection's buffer. Over TLS there would be a handshake first.
+func (l *listener) turnAway(c net.Conn) {
+	if l.tls == nil {
+		body := errOverloaded.AppendBody(nil)
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n"+
+			"Retry-After: 1\r\nX-Should-Retry: true\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	}
-	return &conn{Conn: c, write: l.write}, nil
+	_ = c.Close()
 }
 
 // conn is a client's connection. fasthttp reads a request, then only writes until
@@ -37,6 +62,7 @@ type conn struct {
 	net.Conn
 	write  time.Duration
 	linger bool // the client may still be sending: let it read our answer
+	closed func()
 
 	writing sync.Mutex // of what follows, and of writes
 	wrote   time.Time  // when the last one began
@@ -108,6 +134,7 @@ func (c *conn) beat(after time.Duration, lost func()) {
 // Close lets a client that still sends see the answer before the connection goes:
 // closing with unread bytes would reset it.
 func (c *conn) Close() error {
+	defer c.closed()
 	if c.linger {
 		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -86,11 +88,17 @@ func TestTLS(t *testing.T) {
 	if got := ask(); got != 200 { // on the connection from before
 		t.Errorf("after the reload: %d", got)
 	}
+	pair(t, dir, "three") // renewed by what tells nobody
+	over.server.RenewNow()
+	if got := hello(); got != "three" {
+		t.Errorf("after the files changed the certificate is of %q", got)
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "key.pem"), []byte("nothing"), 0o600))
+	over.server.RenewNow()
 	if err := over.reload(with, func() {}); err == nil || !strings.Contains(err.Error(), "do not make a pair") {
 		t.Errorf("a broken pair: %v", err)
 	}
-	if got := hello(); got != "two" {
+	if got := hello(); got != "three" {
 		t.Errorf("after a reload that failed the certificate is of %q", got)
 	}
 }
@@ -221,5 +229,49 @@ func TestLogOfRequests(t *testing.T) {
 	}
 	if strings.Contains(strings.ToLower(log), "private") || strings.Contains(log, r.key) {
 		t.Errorf("the log holds what was said, or a key: %s", log)
+	}
+}
+
+// Connections beyond the bound are told so, and make room again when they go.
+func TestTooManyConnections(t *testing.T) {
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Limits.Connections = 3 })
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections() // those that made the rig's key
+	ask := func(c net.Conn) (int, string) {
+		_, _ = io.WriteString(c, "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	var held []net.Conn
+	until(t, "three connections are held", func() bool {
+		c := r.dial()
+		status, _ := ask(c)
+		if status == 200 {
+			held = append(held, c)
+		} else {
+			c.Close()
+		}
+		return len(held) == 3
+	})
+	c := r.dial()
+	if status, body := ask(c); status != 0 && (status != 503 || !strings.Contains(body, `"code":"overloaded"`)) {
+		t.Errorf("the fourth: %d %s", status, body)
+	}
+	held[0].Close()
+	until(t, "there is room again", func() bool { status, _ := ask(r.dial()); return status == 200 })
+}
+
+// A client of HTTP/1.0 knows no chunks: it is told so, and gets whole answers.
+func TestHTTP10(t *testing.T) {
+	r := newRig(t)
+	for body, want := range map[string]int{chatBody(""): 200, chatBody(`,"stream":true`): 505} {
+		got := r.raw(strings.Replace(r.request(body), "HTTP/1.1", "HTTP/1.0", 1))
+		if got.status != want || got.header.Get("Transfer-Encoding") != "" || want == 505 && !strings.Contains(got.body, "proxy_http_version") {
+			t.Errorf("%s: %d %v %s", body, got.status, got.header, got.body)
+		}
 	}
 }

@@ -179,7 +179,7 @@ func (quiet) Printf(string, ...any) {}
 // Serve answers the public API on the listener until Shutdown, over TLS if the config
 // names a certificate.
 func (s *Server) Serve(l net.Listener) error {
-	own := &listener{Listener: l, write: s.timeouts().Write}
+	own := s.listener(l)
 	if s.current.Load().cfg.TLS.On() {
 		own.tls = s.certificates.config()
 	}
@@ -188,7 +188,11 @@ func (s *Server) Serve(l net.Listener) error {
 
 // ServeAdmin answers metrics and health on the listener until Shutdown.
 func (s *Server) ServeAdmin(l net.Listener) error {
-	return s.admin.Serve(&listener{Listener: l, write: s.timeouts().Write})
+	return s.admin.Serve(s.listener(l))
+}
+
+func (s *Server) listener(l net.Listener) *listener {
+	return &listener{Listener: l, write: s.timeouts().Write, most: s.current.Load().cfg.Limits.Connections}
 }
 
 // cutShare is the end of Shutdown's time that is kept for telling the answers that

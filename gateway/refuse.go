@@ -38,6 +38,12 @@ var errOverloaded = &openai.Error{
 	Message: "This gateway is answering as many requests as it can. Send the request again.",
 }
 
+// errNoChunks: a stream has no length, and HTTP/1.0 no chunks (RFC 9112, section 6.1).
+var errNoChunks = &openai.Error{
+	Status: http.StatusHTTPVersionNotSupported, Code: "http_version",
+	Message: "Streams need HTTP/1.1. If a proxy stands between, let it speak that; with nginx: proxy_http_version 1.1.",
+}
+
 func keyScope() *openai.Error {
 	return &openai.Error{
 		Status: http.StatusForbidden, Code: "key_scope", Param: "model",

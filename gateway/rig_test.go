@@ -181,7 +181,7 @@ const everything = policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbe
 // rig is a whole gateway on loopback. Its chain, engine and tokenizer are the
 // test's; identity, limits and ledger are real, on an embedded Redis.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	server  *gateway.Server
 	deps    gateway.Deps
 	url     string // without /v1
@@ -228,7 +228,7 @@ func withBackend(b gateway.Backend) option {
 	}
 }
 
-func newRig(t *testing.T, options ...option) *rig {
+func newRig(t testing.TB, options ...option) *rig {
 	t.Helper()
 	store, err := devnet.StartRedis()
 	if err != nil {
@@ -238,7 +238,7 @@ func newRig(t *testing.T, options ...option) *rig {
 	return newRigOn(t, store, options...)
 }
 
-func newRigOn(t *testing.T, store *devnet.Redis, options ...option) *rig {
+func newRigOn(t testing.TB, store *devnet.Redis, options ...option) *rig {
 	t.Helper()
 	r := &rig{t: t, redis: store, engine: newEchoEngine(), host: [32]byte{1}, log: &lockedBuffer{}, served: make(chan error, 2)}
 	r.chain = &grants{held: map[[32]byte]policy.Grant{r.host: license(policy.ScopeHost)}}
@@ -307,7 +307,7 @@ func (r *rig) shutdown(within time.Duration) {
 	}
 }
 
-func newWallet(t *testing.T) (*wallet.Key, [32]byte) {
+func newWallet(t testing.TB) (*wallet.Key, [32]byte) {
 	t.Helper()
 	key, err := wallet.Generate()
 	must(t, err)
@@ -330,7 +330,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func testConfig(t *testing.T) gateway.Config {
+func testConfig(t testing.TB) gateway.Config {
 	t.Helper()
 	cfg, err := gateway.LoadConfig("../configs/serve.yaml")
 	must(t, err)
@@ -359,7 +359,7 @@ func (r *rig) apiKey(key *wallet.Key) string {
 
 // reply is an HTTP answer, read to its end.
 type reply struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   string

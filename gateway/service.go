@@ -141,6 +141,7 @@ func (s *service) keeps(next Config) error {
 	same("log.level", s.cfg.Log.Level == next.Log.Level)
 	same("log.format", s.cfg.Log.Format == next.Log.Format)
 	same("limits.body", s.cfg.Limits.Body == next.Limits.Body)
+	same("limits.connections", s.cfg.Limits.Connections == next.Limits.Connections)
 	same("timeouts.read", s.cfg.Timeouts.Read == next.Timeouts.Read)
 	same("timeouts.idle", s.cfg.Timeouts.Idle == next.Timeouts.Idle)
 	same("timeouts.write", s.cfg.Timeouts.Write == next.Timeouts.Write)

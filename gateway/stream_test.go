@@ -110,7 +110,7 @@ func (r *rig) runs(n int) {
 }
 
 // rest reads a cut stream: an error event, a proper end of the body, no [DONE].
-func rest(t *testing.T, in io.Reader) string {
+func rest(t testing.TB, in io.Reader) string {
 	t.Helper()
 	text, err := io.ReadAll(in)
 	must(t, err)
