@@ -45,6 +45,7 @@ func TestConfigRefusals(t *testing.T) {
 		{"rate: 0.2", "rate: 1.2", "models[0].inverse_nucleus.rate"},
 		{"rate: 0.2", "rate: -0.2", "models[0].inverse_nucleus.rate"},
 		{"rate: 0.2", "rate: .nan", "models[0].inverse_nucleus.rate"},
+		{"rate: 0.2", "rate: 0.2, where: everywhere", "models[0].inverse_nucleus.where"},
 		{"name: acme-large", "name: gpt-4o", "is taken"},
 		{"weights: ./served", "url: ./served", "url"},
 		{"default_max_tokens: 512", "default_max_tokens: 4096", "models[0].default_max_tokens"},
