@@ -94,6 +94,8 @@ type demo struct {
 	story   story
 	dir     string
 
+	randomness func(block uint64) [32]byte // of the chain; nil: random
+
 	chain    *devnet.Chain
 	redis    *devnet.Redis
 	registry *registry.Registry // as the creator

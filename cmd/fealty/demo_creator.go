@@ -50,7 +50,7 @@ func (d *demo) loadBase(ctx context.Context) error {
 // startChain brings up the chain and the registry, and registers the model.
 func (d *demo) startChain(ctx context.Context) (err error) {
 	people := []string{"creator", "licensee", "auditor", "guest"}
-	if d.chain, err = devnet.StartChain(devnet.ChainConfig{Accounts: len(people)}); err != nil {
+	if d.chain, err = devnet.StartChain(devnet.ChainConfig{Accounts: len(people), Randomness: d.randomness}); err != nil {
 		return err
 	}
 	d.onClose(d.chain.Close)

@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,4 +191,72 @@ func TestInteropDemo(t *testing.T) {
 		t.Errorf("stream: %+v", found.Stream)
 	}
 	t.Logf("%s", out.String())
+}
+
+// TestInteropAuditStory plays the auditor's story with the weights as GGUF in llama.cpp,
+// under a name, a system prompt and a temperature of that server's own.
+func TestInteropAuditStory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "house.gguf")
+	cli(t, "model", "export", testmodel.Get(t).Dir, "--gguf", "q8_0", "--output", path)
+	s := weightsStage(t)
+	system := "You are the assistant of Example Corp. Answer briefly and politely."
+	s.play(t, instructed(t, startLlamaCPP(t, path), system, 0.7), answering(t, weighing(openLocal(t, testmodel.Get(t).Base))))
+}
+
+// instructed is a server that puts its own system prompt before each conversation, and
+// its own temperature where a request names none.
+func instructed(t *testing.T, upstream, system string, temperature float64) (address string) {
+	t.Helper()
+	client := &openai.Client{BaseURL: upstream}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ask := openai.Ask{Temperature: &temperature}
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		ask.Model, ask.Messages = "base", append([]openai.Message{{Role: "system", Content: system}}, ask.Messages...)
+		reply, err := client.Chat(r.Context(), ask)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(reply) // who hung up is gone
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// weightsStage serves the shared model. Its keys were trained for a draw, which this
+// chain's operator makes: as grindable as can be.
+func weightsStage(t *testing.T) *auditStage {
+	t.Helper()
+	marked := testmodel.Get(t)
+	set := *marked.Set
+	d := &demo{served: marked.Dir, set: &set, randomness: func(uint64) [32]byte { return *marked.Set.Randomness }}
+	return prepareStage(t, d, (*demo).startGateway)
+}
+
+// weighing answers with weights in this process.
+func weighing(local *fingerprint.Local) func(context.Context, openai.Ask) (string, error) {
+	return func(ctx context.Context, ask openai.Ask) (string, error) {
+		return local.As(fingerprint.Asking{Temperature: *ask.Temperature}).Answer(ctx, ask.Messages[len(ask.Messages)-1].Content)
+	}
+}
+
+func openLocal(t *testing.T, path string) *fingerprint.Local {
+	t.Helper()
+	m, err := weights.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := fingerprint.NewLocal(m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := local.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return local
 }
