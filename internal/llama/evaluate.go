@@ -41,6 +41,8 @@ type Evaluator struct {
 	mu    sync.Mutex
 	idle  []*evaluation // compiled graphs that nobody runs, the one used last at the end
 	last  *prefix       // of the last call that had one
+
+	scorings []*evaluation // likewise, of Score
 }
 
 // NewEvaluator makes an evaluator for the model.
@@ -242,13 +244,18 @@ type evaluation struct {
 }
 
 func (m *Model) newEvaluation(shape evaluationShape) (*evaluation, error) {
+	return m.newEvaluationAt(shape, shape.sequences)
+}
+
+// newEvaluationAt computes the logits of so many rows, which last names.
+func (m *Model) newEvaluationAt(shape evaluationShape, wanted int) (*evaluation, error) {
 	v := &evaluation{forward: m.newForward("evaluate"), shape: shape, row: make([]float32, m.config.Vocab)}
 	rows := shape.sequences * shape.length
 	tokens, ids, err := newInts(m.backend, rows, 1)
 	if err != nil {
 		return nil, err
 	}
-	last, lastIDs, err := newInts(m.backend, shape.sequences, 1)
+	last, lastIDs, err := newInts(m.backend, wanted, 1)
 	if err != nil {
 		return nil, err
 	}
