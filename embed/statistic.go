@@ -45,6 +45,15 @@ func chance(r *big.Rat) Chance {
 	return Chance{p, math.Log10(mantissa) + float64(exponent)*math.Log10(2)}
 }
 
+// times is the union bound over n events of this chance.
+func (c Chance) times(n int) Chance {
+	log := c.Log10 + math.Log10(float64(n))
+	if log >= 0 {
+		return Chance{1, 0}
+	}
+	return Chance{c.P * float64(n), log}
+}
+
 // Evidence is the sequential test: a bet against "matches with probability 1/k"
 // whose capital E stays below S/alpha with probability 1 - alpha/S however
 // long, and whenever, one looks (Ville's inequality).

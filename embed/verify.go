@@ -55,10 +55,10 @@ func Verify(ctx context.Context, a Answerer, keys []Drawn, d Design) (Outcome, e
 			return out.close(evidence, false), err
 		}
 		q := ask(ctx, a, keys[i], i)
+		out.add(q) // what was sent is seen, also if nobody waited for the answer
 		if ctx.Err() != nil && q.Error != "" {
 			return out.close(evidence, false), ctx.Err()
 		}
-		out.add(q)
 		evidence.Add(q.Matched)
 		if d.Sequential && evidence.Claimed() {
 			break

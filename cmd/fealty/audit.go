@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,8 @@ type verdict struct {
 	Held      bool    `json:"held"`
 	Grindable bool    `json:"grindable"` // who embedded the keys may have chosen the responses
 	Seconds   float64 `json:"seconds"`
+
+	Suspicions []fingerprint.Suspicion `json:"licensees,omitempty"` // whose copy it may be, of those named
 }
 
 func newAuditVerify() *cobra.Command {
@@ -52,6 +55,7 @@ journals each step, so that the same command goes on after an interruption.`,
 			if session.dir != "" {
 				return session.run(cmd, &a, args[0])
 			}
+			a.timeout = session.plan.Asking.Timeout
 			return a.run(cmd, args[0])
 		},
 	}
@@ -67,6 +71,12 @@ type auditFlags struct {
 	sequential    bool
 	suspects      int
 	asJSON        bool
+
+	timeout     float64 // seconds for each answer of an endpoint
+	completions bool    // the rest is for 'fealty embed verify' alone
+	base        baseFlag
+	licensees   string
+	alpha       float64
 }
 
 func (a *auditFlags) add(cmd *cobra.Command) {
@@ -96,8 +106,14 @@ func (a *auditFlags) run(cmd *cobra.Command, target string) error {
 			return err
 		}
 	}
-	v, err := auditEndpoint(cmd.Context(), &endpoint{client: client, model: a.model, asking: a.asking}, set, a.design(), newProgress(cmd.ErrOrStderr()))
-	return errors.Join(a.spent(set, v), a.report(cmd, v, err))
+	e := &endpoint{client: client, model: a.model, asking: a.asking, wait: time.Duration(a.timeout * float64(time.Second))}
+	if a.completions {
+		if e.render, err = a.renderer(cmd, set); err != nil {
+			return err
+		}
+	}
+	v, err := auditEndpoint(cmd.Context(), e, set, a.design(), newProgress(cmd.ErrOrStderr()))
+	return errors.Join(a.spent(set, v), a.report(cmd, v, a.accuse(&v, set, err)))
 }
 
 // credential is the key for the endpoint; "" for none.
@@ -114,8 +130,14 @@ func (a *auditFlags) design() fingerprint.Design {
 
 // open reads the key file and says what about it weakens the evidence.
 func (a *auditFlags) open(cmd *cobra.Command) (*fingerprint.Set, error) {
-	if a.asking.Temperature < 0 || a.asking.Temperature > 2 {
+	if !(a.asking.Temperature >= 0 && a.asking.Temperature <= 2) {
 		return nil, usagef("--temperature: %v; need 0 to 2", a.asking.Temperature)
+	}
+	if !(a.timeout >= 0 && a.timeout <= 86400) {
+		return nil, usagef("--timeout: %v; need seconds, at most a day", a.timeout)
+	}
+	if a.licensees != "" && !(a.alpha > 0 && a.alpha < 1) {
+		return nil, usagef("--alpha: %v; need a probability in (0,1)", a.alpha)
 	}
 	set, err := a.keys.load()
 	if err != nil {
@@ -158,6 +180,7 @@ func (a *auditFlags) report(cmd *cobra.Command, v verdict, err error) error {
 		} else {
 			fmt.Fprintf(out, "p = %.3g: the chance of so many for an endpoint that does not serve this model\n", v.Chance.P)
 		}
+		a.reportSuspicions(cmd, v)
 		fmt.Fprintln(out, "the key file does not prove when its keys were committed; 'grindable' until checked against the chain")
 	}
 	if !v.Held {
@@ -169,7 +192,13 @@ func (a *auditFlags) report(cmd *cobra.Command, v verdict, err error) error {
 // auditEndpoint asks the endpoint every planned question. An error comes with what was
 // asked until then.
 func auditEndpoint(ctx context.Context, e *endpoint, set *fingerprint.Set, d fingerprint.Design, p *progress) (verdict, error) {
-	return verifyWith(ctx, e, verdict{Endpoint: e.client.BaseURL, Model: e.model}, set, d, p)
+	ctx, e.refused = context.WithCancelCause(ctx)
+	defer e.refused(nil)
+	v, err := verifyWith(ctx, e, verdict{Endpoint: e.client.BaseURL, Model: e.model}, set, d, p)
+	if err != nil && context.Cause(ctx) != nil {
+		err = context.Cause(ctx)
+	}
+	return v, err
 }
 
 // verifyWith asks whoever answers, and fills in what was found.
@@ -178,6 +207,9 @@ func verifyWith(ctx context.Context, a fingerprint.Answerer, v verdict, set *fin
 	p.step("asking")
 	outcome, err := fingerprint.Verify(ctx, tracked{a, p, len(set.Keys), new(int)}, set.Draw(*set.Randomness), d)
 	v.Outcome, v.Alpha, v.Grindable, v.Seconds = outcome, claimAlpha, true, time.Since(start).Seconds()
+	if err == nil && outcome.Errors == outcome.Asked {
+		return v, fmt.Errorf("%s answered none of %d questions: %s", v.Endpoint, outcome.Asked, outcome.Queries[0].Error)
+	}
 	v.Held = err == nil && outcome.Chance.P <= claimAlpha
 	if d.Sequential {
 		v.Held = err == nil && outcome.Claimed
@@ -203,9 +235,12 @@ func (c tracked) Answer(ctx context.Context, question string) (string, error) {
 
 // endpoint is an OpenAI-style server as an outsider sees it.
 type endpoint struct {
-	client *openai.Client
-	model  string
-	asking fingerprint.Asking
+	client  *openai.Client
+	model   string
+	asking  fingerprint.Asking
+	wait    time.Duration                          // for each answer; 0: as long as the caller waits
+	render  func([]openai.Message) (string, error) // asks /v1/completions with this prompt; nil: chat
+	refused context.CancelCauseFunc                // told when asking on is of no use; may be nil
 }
 
 // answerTokens is long enough that a serving sampler treats the question like any
@@ -223,14 +258,51 @@ func (e *endpoint) Answer(ctx context.Context, question string) (string, error) 
 		seed := int64(e.asking.Seed)
 		request.Seed = &seed
 	}
+	if e.wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, e.wait, fmt.Errorf("no answer within --timeout %v", e.wait))
+		defer cancel()
+	}
+	text, err := e.ask(ctx, request)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	var answer *openai.Error
+	if errors.As(err, &answer) && e.refused != nil && final(answer.Status) {
+		e.refused(fmt.Errorf("the endpoint refuses to answer, so no more keys were shown to it: %w", err))
+	}
+	return text, err
+}
+
+// final are refusals that every other question would get too.
+func final(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusPaymentRequired || status == http.StatusForbidden || status == http.StatusNotFound
+}
+
+func (e *endpoint) ask(ctx context.Context, request openai.Ask) (string, error) {
+	if e.render != nil {
+		prompt, err := e.render(request.Messages)
+		if err != nil {
+			return "", err
+		}
+		request.Messages, request.Prompt = nil, prompt
+		reply, err := e.client.Complete(ctx, request)
+		if err != nil {
+			return "", err
+		}
+		if reply.Choices[0].Text == nil {
+			return "", errors.New("the answer has no text")
+		}
+		return reply.Text(), nil
+	}
 	reply, err := e.client.Chat(ctx, request)
 	if err != nil {
 		return "", err
 	}
-	if len(reply.Choices) == 0 || reply.Choices[0].Message == nil {
+	if reply.Choices[0].Message == nil {
 		return "", errors.New("the answer has no message")
 	}
-	return reply.Choices[0].Message.Content, nil
+	return reply.Text(), nil
 }
 
 func firstModel(ctx context.Context, c *openai.Client) (string, error) {

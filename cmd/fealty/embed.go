@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strings"
 	"syscall"
 	"time"
 
@@ -32,12 +31,9 @@ func (b *baseFlag) add(cmd *cobra.Command) {
 
 // open loads the base and hashes it.
 func (b *baseFlag) open(ctx context.Context, p *progress) (*fingerprint.Local, fingerprint.Digest, error) {
-	path := b.path
-	if path == "" {
-		var err error
-		if path, err = modelstore.SmolLM2(ctx, p.line); err != nil {
-			return nil, fingerprint.Digest{}, err
-		}
+	path, err := b.resolve(ctx, p)
+	if err != nil {
+		return nil, fingerprint.Digest{}, err
 	}
 	digest, err := weights.DigestModel(path)
 	if err != nil {
@@ -49,6 +45,14 @@ func (b *baseFlag) open(ctx context.Context, p *progress) (*fingerprint.Local, f
 	}
 	local, err := fingerprint.NewLocal(source, p.update)
 	return local, fingerprint.Digest(digest), err
+}
+
+// resolve is the path of the base; the default one is fetched if need be.
+func (b *baseFlag) resolve(ctx context.Context, p *progress) (string, error) {
+	if b.path != "" {
+		return b.path, nil
+	}
+	return modelstore.SmolLM2(ctx, p.line)
 }
 
 // told shows embed's progress on the command's line.
@@ -346,52 +350,4 @@ func peakMemory() int64 {
 		return usage.Maxrss >> 20 // bytes there
 	}
 	return usage.Maxrss >> 10 // KiB
-}
-
-func newEmbedVerify() *cobra.Command {
-	var a auditFlags
-	cmd := &cobra.Command{
-		Use:   "verify TARGET",
-		Short: "Count the fingerprints in weights on disk, or in what an endpoint answers",
-		Long: `Verify asks the questions of a key file and counts how many answers begin with the drawn
-word. TARGET is a GGUF file or a model folder, or the URL of an OpenAI-style endpoint, for
-which it does what 'fealty audit verify' does and burns the keys.`,
-		Example: "  fealty embed verify served --keys keys.age --passphrase-file keys.pass\n" +
-			"  fealty embed verify https://suspect.example.com/v1 --api-key env:SUSPECT_KEY --keys keys.age --passphrase-file keys.pass --sequential",
-		Args: exactArgs("TARGET"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if strings.HasPrefix(args[0], "http://") || strings.HasPrefix(args[0], "https://") {
-				return a.run(cmd, args[0])
-			}
-			return a.runLocal(cmd, args[0])
-		},
-	}
-	a.add(cmd)
-	return cmd
-}
-
-// runLocal asks weights that one holds. Nobody else sees the questions.
-func (a *auditFlags) runLocal(cmd *cobra.Command, path string) error {
-	if a.model != "" || a.apiKey != "" {
-		return usagef("--model and --api-key are for endpoints; %s is a path", path)
-	}
-	set, err := a.open(cmd)
-	if err != nil {
-		return err
-	}
-	source, err := weights.Open(path)
-	if err != nil {
-		return err
-	}
-	if set.Tokenizer != fingerprint.TokenizerDigest(source.Tokenizer) {
-		fmt.Fprintln(cmd.ErrOrStderr(), "fealty: these weights have another tokenizer or chat template than the keys were made for; matches still count")
-	}
-	p := newProgress(cmd.ErrOrStderr())
-	local, err := fingerprint.NewLocal(source, nil)
-	if err != nil {
-		return err
-	}
-	defer local.Close()
-	v, err := verifyWith(cmd.Context(), local.As(a.asking), verdict{Endpoint: path, Model: source.Name}, set, a.design(), p)
-	return a.report(cmd, v, err)
 }
