@@ -41,6 +41,22 @@ func serve(t *testing.T, answer func(http.ResponseWriter, *http.Request)) *serve
 
 func (s *served) ask(t *testing.T, ctx context.Context, body string) (gateway.Answer, error) {
 	t.Helper()
+	return s.askFor(t, ctx, openai.Chat, body)
+}
+
+// whole reads what is answered to its end.
+func (s *served) whole(t *testing.T, kind openai.Kind, body string) (got string, used openai.Usage, err error) {
+	t.Helper()
+	a, err := s.askFor(t, t.Context(), kind, body)
+	if err != nil {
+		return "", used, err
+	}
+	got, err = all(a)
+	return got, a.Usage(), err
+}
+
+func (s *served) askFor(t *testing.T, ctx context.Context, kind openai.Kind, body string) (gateway.Answer, error) {
+	t.Helper()
 	b, err := upstream.New(upstream.Options{
 		Servers: []upstream.Server{{URL: s.URL + "/v1", Model: "theirs", Key: []byte("our-key")}},
 		Silent:  200 * time.Millisecond, Check: -1,
@@ -49,7 +65,7 @@ func (s *served) ask(t *testing.T, ctx context.Context, body string) (gateway.An
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	r, err := openai.Parse(openai.Chat, []byte(body))
+	r, err := openai.Parse(kind, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,13 +166,7 @@ func TestStreams(t *testing.T) {
 		"not JSON":            {streamAsk, one, []string{one, "data: {\n\n", done}, openai.Spent(11, 1), "upstream_error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, err := serve(t, events(c.parts...)).ask(t, t.Context(), c.ask)
-			var got string
-			var used openai.Usage
-			if err == nil {
-				got, err = all(a)
-				used = a.Usage()
-			}
+			got, used, err := serve(t, events(c.parts...)).whole(t, openai.Chat, c.ask)
 			if got != c.want || used != c.usage {
 				t.Errorf("got %q and %+v, want %q and %+v", got, used, c.want, c.usage)
 			}
@@ -282,6 +292,59 @@ func TestAnswersOfAnotherKind(t *testing.T) {
 		}
 		if codeOf(err) != "upstream_error" {
 			t.Errorf("%s: got %v, want upstream_error", name, err)
+		}
+	}
+}
+
+// The Responses API ends its streams by its own events, and counts by other names.
+func TestResponses(t *testing.T) {
+	const (
+		begun = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null,\"usage\":null}}\n\n"
+		delta = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n"
+		ended = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n\n"
+		wrong = "event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"worse\",\"code\":\"theirs\"}}\n\n"
+	)
+	for name, c := range map[string]struct {
+		parts []string
+		want  string
+		usage openai.Usage
+		code  string
+	}{
+		"whole":         {[]string{begun, delta, ended}, begun + delta + ended, openai.Spent(7, 3), ""},
+		"cut":           {[]string{begun, delta}, begun + delta, openai.Spent(1, 1), "upstream_error"},
+		"its own error": {[]string{begun, wrong}, begun, openai.Usage{}, "theirs"},
+		"not by [DONE]": {[]string{begun, delta, done}, begun + delta, openai.Spent(1, 1), "upstream_error"},
+	} {
+		got, used, err := serve(t, events(c.parts...)).whole(t, openai.Response, `{"model":"ours","input":"a","stream":true}`)
+		if got != c.want || used != c.usage || codeOf(err) != c.code {
+			t.Errorf("%s: got %q, %+v and %v", name, got, used, err)
+		}
+	}
+}
+
+// Embeddings and whole responses are metered by the upstream's word, or by size.
+func TestOtherKinds(t *testing.T) {
+	for _, c := range []struct {
+		kind      openai.Kind
+		ask, body string
+		status    int
+		usage     openai.Usage
+		code      string
+	}{
+		{openai.Embedding, `{"model":"ours","input":"abcdefg"}`, `{"data":[],"usage":{"prompt_tokens":4,"total_tokens":4}}`, 200, openai.Spent(4, 0), ""},
+		{openai.Embedding, `{"model":"ours","input":"abcdefg"}`, `{"data":[]}`, 200, openai.Spent(3, 0), ""},
+		{openai.Response, `{"model":"ours","input":"a"}`, `{"usage":{"input_tokens":4,"output_tokens":9}}`, 200, openai.Spent(4, 9), ""},
+		{openai.Response, `{"model":"ours","input":"a"}`, `{"detail":"Not Found"}`, 404, openai.Usage{}, "unsupported_endpoint"},
+		{openai.Chat, plainAsk, `{"detail":"Not Found"}`, 404, openai.Usage{}, "upstream_error"},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(c.status)
+			fmt.Fprint(w, c.body)
+		})
+		got, used, err := s.whole(t, c.kind, c.ask)
+		if err == nil && got != c.body || used != c.usage || codeOf(err) != c.code {
+			t.Errorf("%s: got %q, %+v and %v", c.ask, got, used, err)
 		}
 	}
 }
