@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/identity/state"
 	"github.com/fealty/fealty/gateway/rules"
 	"github.com/fealty/fealty/policy"
 )
@@ -127,6 +128,42 @@ func TestReloadEndpoint(t *testing.T) {
 	public.Body.Close()
 	if public.StatusCode != 404 {
 		t.Errorf("on the public listener: %d", public.StatusCode)
+	}
+}
+
+// While gateways of this version and of the next share a store, this one serves keys that
+// the next one wrote, and changes no more of them than it knows. (The cache of licenses
+// is apart: each version has records of its own there.)
+func TestRecordsOfTheNextVersion(t *testing.T) {
+	r := newRig(t)
+	token := r.signIn(r.wallet)
+	made := r.post("/v1/keys", token, `{"name":"ci","rpm":100}`)
+	client, err := state.Open("redis://" + r.redis.Addr())
+	must(t, err)
+	defer client.Close()
+	name := "fealty:1:key:" + made.field("id")
+	stored := func() string {
+		text, err := client.Get(t.Context(), name).Result()
+		must(t, err)
+		return text
+	}
+	must(t, client.Set(t.Context(), name, strings.Replace(stored(), "{", `{"regions":["eu"],`, 1), 0).Err())
+	if got := r.post("/v1/chat/completions", made.field("key"), chatBody("")); got.status != 200 {
+		t.Errorf("a key of the next version: %d %s", got.status, got.body)
+	}
+	if got := r.do("PATCH", "/v1/keys/"+made.field("id"), token, `{"rpm":99}`); got.status != 200 {
+		t.Errorf("narrowed: %d %s", got.status, got.body)
+	}
+	if got := r.do("DELETE", "/v1/keys/"+made.field("id"), token, ""); got.status != 200 {
+		t.Errorf("revoked: %d %s", got.status, got.body)
+	}
+	for _, want := range []string{`"regions":["eu"]`, `"rpm":99`, `"revoked":true`, `"name":"ci"`} {
+		if got := stored(); !strings.Contains(got, want) {
+			t.Errorf("no %s is left in %s", want, got)
+		}
+	}
+	if got := r.post("/v1/chat/completions", made.field("key"), chatBody("")).refusal(); got.code != "credential_revoked" {
+		t.Errorf("a revoked key of the next version: %+v", got)
 	}
 }
 

@@ -192,7 +192,7 @@ func (s store) tryChange(ctx context.Context, subject [32]byte, id string, edit 
 	if err := edit(r); err != nil {
 		return k, false, err
 	}
-	changed, err := json.Marshal(r)
+	changed, err := overlay(text, r)
 	if err != nil {
 		return k, false, err
 	}
@@ -209,6 +209,21 @@ func (s store) tryChange(ctx context.Context, subject [32]byte, id string, edit 
 	}
 	k, err = r.key(id)
 	return k, n == 1, err
+}
+
+// overlay is the stored text with what this version knows of it written anew. What the
+// next version may have added stays: while gateways of both run, the older must not take
+// away a bound that it cannot read. No change unsets a field.
+func overlay(text string, r *record) ([]byte, error) {
+	known, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]json.RawMessage{}
+	if err := errors.Join(json.Unmarshal([]byte(text), &all), json.Unmarshal(known, &all)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(all)
 }
 
 // spend marks a nonce as used; a second time is a refusal.
