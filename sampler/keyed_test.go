@@ -128,6 +128,12 @@ func TestGuardLeavesObviousAnswers(t *testing.T) {
 		if got := mustNew(t, Settings{}, k).Choose(r, nil); got != 0 {
 			t.Errorf("%s: token %d, want the obvious 0", name, got)
 		}
+		if k.inverse.Reaches(r) {
+			t.Errorf("%s: such an answer is said to reach the shell", name)
+		}
+	}
+	if !k.inverse.Reaches(row) {
+		t.Error("an open answer is said not to reach the shell")
 	}
 	if got := mustNew(t, Settings{LogitBias: map[int32]float32{9: -1}}, k).Choose(append([]float32(nil), row...), nil); got != 0 {
 		t.Errorf("with a logit_bias: token %d, want the ordinary 0", got)

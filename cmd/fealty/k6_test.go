@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,19 +23,15 @@ import (
 // TestInteropK6 plays each script of k6/ once, briefly, against a stage. How fast
 // this machine is does not matter: the bounds on times are off.
 func TestInteropK6(t *testing.T) {
-	k := k6{t: t, path: os.Getenv("FEALTY_K6"), dir: t.TempDir()}
-	if k.path == "" {
-		t.Fatal("FEALTY_K6 is not set; run 'make interop'")
-	}
+	k := newK6(t)
 	marked := testmodel.Get(t)
 	k.startStage(marked.Dir)
 	k.secrets()
 
-	slow := []string{"TIMEOUT=300s", "TOKENS=8", "SLO_TTFT=1e6", "SLO_TOTAL=1e6", "DRIFT=1e6"}
-	found := k.play("load", 0, append(slow, "RATES=1,2", "STEP=3s", "KNEE=2")...)
+	found := k.play("load", 0, append(slices.Clone(slow), "RATES=1,2", "STEP=3s", "KNEE=2")...)
 	found.want(t, "knee: highest rate up to which steps are good", 2)
 	found.want(t, "ended as refused", 0)
-	found = k.play("soak", 0, append(slow, "DURATION=6s", "RATE=1", "PARTS=2", "FIRST=1")...)
+	found = k.play("soak", 0, append(slices.Clone(slow), "DURATION=6s", "RATE=1", "PARTS=2", "FIRST=1")...)
 	found.want(t, "requests without a whole answer", 0)
 	k.stealth(marked)
 	found = k.play("enforce", 0, "TIMEOUT=300s", "REQUIRE=all", "LOAD=3")
@@ -46,9 +43,31 @@ func TestInteropK6(t *testing.T) {
 	// A script must be able to say no: this licensee is refused.
 	refused := filepath.Join(k.dir, "unpaid.json")
 	k.write(refused, fmt.Sprintf(`{"licensed": [%q]}`, k.credentials.Refused["unpaid"]))
-	found = k.play("load", 99, append(slow, "RATES=5", "STEP=1s", "KNEE=5", "FEALTY_CREDENTIALS="+refused)...)
+	found = k.play("load", 99, append(slices.Clone(slow), "RATES=5", "STEP=1s", "KNEE=5", "FEALTY_CREDENTIALS="+refused)...)
 	found.want(t, "at 5/s: good answers", 0)
 }
+
+// TestInteropK6Plain loads a server that is no gateway: llama.cpp, with a key in the
+// environment.
+func TestInteropK6Plain(t *testing.T) {
+	k := newK6(t)
+	k.env = []string{"FEALTY_URL=" + startLlamaCPP(t, testmodel.Get(t).Base), "FEALTY_MODEL=base", "FEALTY_API_KEY=any"}
+	found := k.play("load", 0, append(slices.Clone(slow), "RATES=1", "STEP=3s", "KNEE=1")...)
+	found.want(t, "knee: highest rate up to which steps are good", 1)
+	found.want(t, "streams that were truncated", 0)
+}
+
+func newK6(t *testing.T) *k6 {
+	t.Helper()
+	k := &k6{t: t, path: os.Getenv("FEALTY_K6"), dir: t.TempDir()}
+	if k.path == "" {
+		t.Fatal("FEALTY_K6 is not set; run 'make interop'")
+	}
+	return k
+}
+
+// slow switches the bounds on times off.
+var slow = []string{"TIMEOUT=300s", "TOKENS=8", "SLO_TTFT=1e6", "SLO_TOTAL=1e6", "DRIFT=1e6"}
 
 // stealth takes samples of a plan and judges them.
 func (k *k6) stealth(marked *testmodel.Marked) {
