@@ -16,7 +16,7 @@ FUZZTIME ?= 10s
 FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/tokenizer/jinja:FuzzTemplate \
             gateway/identity/siwe:FuzzParse gateway/identity/token:FuzzToken gateway/identity/token:FuzzParseSet
 
-.PHONY: build demo test eval interop lint bench fuzz generate cross clean setup race k6
+.PHONY: build demo test eval interop lint bench fuzz generate cross clean setup race soak k6
 
 build: ## bin/fealty
 	@$(GO) build -ldflags '$(LDFLAGS)' -o bin/fealty ./cmd/fealty
@@ -59,6 +59,9 @@ lint: ## formatting, vet, staticcheck
 
 bench: ## authorisation, sampling, prefill and decode; see docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),3) ./policy ./sampler ./gateway ./licensecheck ./internal/tokenizer ./internal/llama
+
+soak: build ## ten minutes of load on a gateway: its memory must not grow
+	@./bin/fealty bench soak --for $(or $(FOR),10m)
 
 generate: ## contract bindings from LicenseRegistry.sol
 	licensecheck/contract/generate.sh

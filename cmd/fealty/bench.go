@@ -16,7 +16,7 @@ import (
 )
 
 func newBench() *cobra.Command {
-	return group("bench", "Measure this build on this machine", newBenchAuth(), newBenchGateway(), newBenchEngine(), newBenchMock(), newBenchProxy())
+	return group("bench", "Measure this build on this machine", newBenchAuth(), newBenchGateway(), newBenchEngine(), newBenchSoak(), newBenchMock(), newBenchProxy())
 }
 
 // machine is where figures come from; without it they say little.

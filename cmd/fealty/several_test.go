@@ -30,7 +30,7 @@ type several struct {
 // Every answer of the mock is 48 tokens.
 const (
 	mockTokens = 48
-	budget       = 100 // answers that the licensees' tokens of a day suffice for
+	budget     = 100 // answers that the licensees' tokens of a day suffice for
 )
 
 func startSeveral(t *testing.T) *several {
