@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -139,7 +140,7 @@ func (s *scanner) space() {
 // members reads what follows the opening brace.
 func (s *scanner) members() ([]Member, error) {
 	var out []Member
-	seen := make(map[string]struct{}, 16)
+	var seen names
 	for s.space(); !s.eat('}'); s.space() {
 		if len(out) > 0 && !s.eat(',') {
 			return out, s.fail("expected ',' or '}' in an object")
@@ -149,10 +150,9 @@ func (s *scanner) members() ([]Member, error) {
 			return out, err
 		}
 		out = append(out, Member{Name: name, Start: s.at})
-		if _, twice := seen[name]; twice {
+		if seen.twice(out) {
 			return out, &DuplicateError{Name: name}
 		}
-		seen[name] = struct{}{}
 		if err := s.value(1); err != nil {
 			return out, err
 		}
@@ -160,6 +160,28 @@ func (s *scanner) members() ([]Member, error) {
 		last.Value = s.text[last.Start:s.at]
 	}
 	return out, nil
+}
+
+// names finds a name that stands twice: by comparing while there are few, which makes
+// no garbage, then in a map.
+type names struct{ many map[string]struct{} }
+
+// twice reports whether the last member's name stands before it too.
+func (n *names) twice(members []Member) bool {
+	const few = 16
+	last := len(members) - 1
+	if last < few {
+		return slices.ContainsFunc(members[:last], func(m Member) bool { return m.Name == members[last].Name })
+	}
+	if n.many == nil {
+		n.many = make(map[string]struct{}, 4*few)
+		for _, m := range members[:last] {
+			n.many[m.Name] = struct{}{}
+		}
+	}
+	_, held := n.many[members[last].Name]
+	n.many[members[last].Name] = struct{}{}
+	return held
 }
 
 // name reads a member's name, the colon and the space around it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -215,4 +216,26 @@ func FuzzAppendText(f *testing.F) {
 			t.Fatalf("%q reads back as %q, %v", s, got, err)
 		}
 	})
+}
+
+// TestDuplicatesAmongMany: a name that stands twice is found wherever it stands, in
+// objects with few members and with many.
+func TestDuplicatesAmongMany(t *testing.T) {
+	for _, n := range []int{2, 15, 16, 17, 18, 40} {
+		for _, first := range []int{0, n / 2, n - 2} {
+			var b strings.Builder
+			for i := range n {
+				name := i
+				if i == n-1 {
+					name = first
+				}
+				fmt.Fprintf(&b, `,"m%d":%d`, name, i)
+			}
+			_, err := Members([]byte("{" + b.String()[1:] + "}"))
+			var twice *DuplicateError
+			if !errors.As(err, &twice) || twice.Name != fmt.Sprintf("m%d", first) {
+				t.Errorf("%d members, the last named as number %d: %v, want a DuplicateError", n, first, err)
+			}
+		}
+	}
 }
