@@ -59,6 +59,7 @@ func (a *answer) begin() *failure {
 	if a.first, f = a.next(); f != nil {
 		return f
 	}
+	a.watchdog.Stop()
 	a.pool.begun(a.server)
 	return nil
 }
@@ -92,6 +93,7 @@ func (a *answer) Next() ([]byte, error) {
 	}
 	a.watchdog.Reset(a.silent)
 	out, f := a.next()
+	a.watchdog.Stop() // a client that reads slowly is not the upstream's silence
 	if f != nil {
 		a.fault = f
 		return nil, f.Error
@@ -173,7 +175,7 @@ func (a *answer) Close() {
 		_, _ = io.CopyN(io.Discard, a.body, 4<<10) // what follows the end lets the connection be reused
 	}
 	a.abandon()
-	a.pool.settle(a.server, a.fault)
+	a.pool.settle(a.server, a.fault, a.finished)
 }
 
 // abandon frees the connection.

@@ -40,8 +40,14 @@ func (h *health) take() {
 	h.trial = h.rests > 0
 }
 
-// begun is called when an answer's first bytes have come: the server works.
-func (h *health) begun() { h.failures, h.rests, h.trial, h.until = 0, 0, false, time.Time{} }
+// begun is called when an answer's first bytes have come: others may be sent too.
+func (h *health) begun() { h.trial, h.until = false, time.Time{} }
+
+// well is called when an answer came to its end.
+func (h *health) well() {
+	h.begun()
+	h.failures, h.rests = 0, 0
+}
 
 // fail counts a failure. No connection is proof at once.
 func (h *health) fail(now time.Time, f fault) {
@@ -61,13 +67,17 @@ func (h *health) fail(now time.Time, f fault) {
 	h.rested++
 }
 
-// settle frees what pick took, and learns from how it ended.
-func (p *Pool) settle(s *server, f *failure) {
+// settle frees what pick took, and learns from how it ended: with a failure, or
+// whole, or neither, when the client left.
+func (p *Pool) settle(s *server, f *failure, whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.health.inFlight--
-	if f != nil {
+	switch {
+	case f != nil:
 		s.health.fail(time.Now(), f.fault)
+	case whole:
+		s.health.well()
 	}
 }
 
@@ -89,7 +99,7 @@ func (p *Pool) watch(ctx context.Context, s *server) {
 		}
 		p.mu.Lock()
 		if s.health.check != "" && said == "" {
-			s.health.begun() // it is back
+			s.health.well() // it is back
 		}
 		s.health.check = said
 		p.mu.Unlock()

@@ -274,6 +274,32 @@ func TestRests(t *testing.T) {
 	})
 }
 
+// A server that begins every answer and ends none is left alone too.
+func TestRestsAfterCuts(t *testing.T) {
+	a := newMember(t, func(w http.ResponseWriter, r *http.Request) { events(one)(w, r); panic(http.ErrAbortHandler) })
+	b := newMember(t, fine)
+	p := pool(t, upstream.Options{Servers: []upstream.Server{a.server(), b.server()}, Affinity: -1})
+	until(t, "the server that cuts its answers is left alone", func() bool {
+		_, err := answered(t, p, "hi")
+		return p.Stats()[0].Rests > 0 && (err == nil || codeOf(err) == "upstream_error")
+	})
+}
+
+// A client that is slow to read does not make the upstream silent.
+func TestSlowReader(t *testing.T) {
+	a := newMember(t, fine)
+	p := pool(t, upstream.Options{Servers: []upstream.Server{a.server()}, Silent: 200 * time.Millisecond})
+	answer, err := generate(t, p, "hi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Close()
+	time.Sleep(600 * time.Millisecond)
+	if got, err := all(answer); err != nil || got != one+two+done {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestChecks(t *testing.T) {
 	a, b := newMember(t, fine), newMember(t, fine)
 	a.well.Store(false)

@@ -159,7 +159,7 @@ func (p *Pool) Generate(ctx context.Context, c gateway.Call) (gateway.Answer, er
 				failed.fault = servers
 			}
 		}
-		p.settle(s, failed)
+		p.settle(s, failed, false)
 		if f = failed; f.fault == callers {
 			break
 		}
