@@ -273,9 +273,7 @@ func (s *stream) take(p []byte) int {
 }
 
 func (s *stream) advance() {
-	s.conn.silent(true)
-	part, err := s.backend.Next()
-	s.conn.silent(false)
+	part, err := s.next()
 	switch {
 	case errors.Is(err, io.EOF):
 		s.status = "ok"
@@ -287,6 +285,13 @@ func (s *stream) advance() {
 		s.rest = part
 		s.timed(used.CompletionTokens)
 	}
+}
+
+// next lets heartbeats through while the backend is waited for, and only then.
+func (s *stream) next() ([]byte, error) {
+	s.conn.silent(true)
+	defer s.conn.silent(false) // also if it panics
+	return s.backend.Next()
 }
 
 // timed measures from the request to its first token, and between tokens. Of tokens

@@ -219,6 +219,41 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// panicking is a stream that breaks the gateway's own code.
+type panicking struct{ whole }
+
+func (*panicking) Next() ([]byte, error) { panic("in the middle of a stream") }
+
+// After a stream that panicked its connection is as any other: no heartbeat gets between
+// the next request and its answer, which is no stream.
+func TestNoHeartbeatOutsideOfStreams(t *testing.T) {
+	backend := backendFunc(func(_ context.Context, c gateway.Call) (gateway.Answer, error) {
+		if c.Request.Stream {
+			return &panicking{}, nil
+		}
+		time.Sleep(200 * time.Millisecond)
+		return &whole{}, nil
+	})
+	r := newRig(t, withBackend(backend), func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Heartbeat = 4 * time.Millisecond })
+	c := r.dial()
+	in := bufio.NewReader(c)
+	for range 2 {
+		for _, ask := range [][2]string{{chatBody(`,"stream":true`), `"code":"internal_error"`}, {chatBody(""), `{"choices":[]}`}} {
+			body, want := ask[0], ask[1]
+			_, err := io.WriteString(c, r.request(body))
+			must(t, err)
+			resp, err := http.ReadResponse(in, nil)
+			must(t, err)
+			if got := rest(t, resp.Body); resp.StatusCode != 200 || !strings.Contains(got, want) {
+				t.Errorf("%d %q, want %s", resp.StatusCode, got, want)
+			}
+		}
+	}
+	if n := strings.Count(r.log.String(), `"msg":"panic"`); n != 2 || r.metric("fealty_panics_total") != "2" {
+		t.Errorf("%d log lines and a count of %s, want two of each", n, r.metric("fealty_panics_total"))
+	}
+}
+
 // Our own client, and so every reader of SSE, sees nothing of heartbeats.
 func TestHeartbeatIsNoEvent(t *testing.T) {
 	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Heartbeat = time.Millisecond })
