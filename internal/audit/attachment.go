@@ -52,9 +52,11 @@ type hostSays struct {
 	Key     string    `json:"key"`
 	Issued  time.Time `json:"issued"`
 	Expires time.Time `json:"expires"`
-	Models  []struct {
-		Model string `json:"model"`
-	} `json:"models"`
+	Models  []hosted  `json:"models"`
+}
+
+type hosted struct {
+	Model string `json:"model"` // id in the registry
 }
 
 // hostStatement checks a host's own word about itself against the proven controller of
@@ -64,12 +66,7 @@ func (c *checker) hostStatement(body []byte) string {
 	if err != nil {
 		return fmt.Sprintf("a host statement that does not hold (%v)", err)
 	}
-	names := slices.ContainsFunc(says.Models, func(m struct {
-		Model string `json:"model"`
-	}) bool {
-		return strings.EqualFold(m.Model, c.plan.Model.Hex())
-	})
-	if !names {
+	if !slices.ContainsFunc(says.Models, func(m hosted) bool { return strings.EqualFold(m.Model, c.plan.Model.Hex()) }) {
 		return fmt.Sprintf("the host's signed statement for %s of %s, which does not name this model", says.Domain, says.Issued.Format(time.RFC3339))
 	}
 	return fmt.Sprintf("the host's signed statement: on %s the controller of the grant of %s vouched for a key that says it serves this model. It signs no answer, so level T2 is not reached; no gateway signs its answers yet", says.Issued.Format(time.RFC3339), says.Domain)
@@ -105,18 +102,24 @@ func (c *checker) readStatement(body []byte) (*hostSays, error) {
 	case signed.Delegation == nil:
 		return nil, fmt.Errorf("its key is not the controller's, and there is no delegation")
 	}
-	by, err := recoverSigned(*signed.Delegation)
+	return &says, c.delegated(*signed.Delegation, controller, says)
+}
+
+// delegated checks that the controller lets the statement's key speak for its domain.
+func (c *checker) delegated(s wallet.Signed, controller common.Address, says hostSays) error {
+	by, err := recoverSigned(s)
 	if err != nil {
-		return nil, fmt.Errorf("its delegation: %w", err)
+		return fmt.Errorf("its delegation: %w", err)
 	}
 	var d wallet.Delegation
-	if err := json.Unmarshal([]byte(signed.Delegation.Statement), &d); err != nil {
-		return nil, err
+	if err := json.Unmarshal([]byte(s.Statement), &d); err != nil {
+		return err
 	}
+	last := c.transcript.Entries[len(c.transcript.Entries)-1].Ended
 	if by != controller || d.Type != wallet.DelegationType || d.Key != says.Key || d.Domain != says.Domain || last.Before(d.Issued) || !last.Before(d.Expires) {
-		return nil, fmt.Errorf("its delegation is not the controller's for this key and time (a contract's signature cannot be checked offline)")
+		return fmt.Errorf("its delegation is not the controller's for this key and time (a contract's signature cannot be checked offline)")
 	}
-	return &says, nil
+	return nil
 }
 
 func recoverSigned(s wallet.Signed) (common.Address, error) {
