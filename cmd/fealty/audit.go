@@ -28,6 +28,7 @@ type verdict struct {
 	Alpha     float64 `json:"alpha"`
 	Held      bool    `json:"held"`
 	Grindable bool    `json:"grindable"` // who embedded the keys may have chosen the responses
+	Grinding  string  `json:"grinding"`  // why, or why not
 	Seconds   float64 `json:"seconds"`
 
 	Suspicions []fingerprint.Suspicion `json:"licensees,omitempty"` // whose copy it may be, of those named
@@ -45,6 +46,9 @@ matches each with probability 1/k; the p-value is exact. A match says that the e
 answers as the model. It does not say how it came by it: resellers, a tenant's deployment
 and licensed hosts answer alike. Every question asked is burnt.
 
+With --rpc and --registry it asks the chain how the words were drawn, and says "grindable" only
+where the chain's operator could have chosen them.
+
 With --dir it leaves evidence: it signs the plan before the first question, lets a later block
 draw the order, captures proofs of the grants of the endpoint's names before and after, and
 journals each step, so that the same command goes on after an interruption.`,
@@ -56,6 +60,9 @@ journals each step, so that the same command goes on after an interruption.`,
 				return session.run(cmd, &a, args[0])
 			}
 			a.timeout = session.plan.Asking.Timeout
+			if session.chain.rpc != "" {
+				a.draw = session.draw
+			}
 			return a.run(cmd, args[0])
 		},
 	}
@@ -71,6 +78,8 @@ type auditFlags struct {
 	sequential    bool
 	suspects      int
 	asJSON        bool
+	// draw asks the chain how the words were drawn; nil: nobody asked.
+	draw func(context.Context, *fingerprint.Set) (grindable bool, why string, err error)
 
 	timeout     float64 // seconds for each answer of an endpoint
 	completions bool    // the rest is for 'fealty embed verify' alone
@@ -112,9 +121,24 @@ func (a *auditFlags) run(cmd *cobra.Command, target string) error {
 			return err
 		}
 	}
+	grindable, why, err := a.drawn(cmd.Context(), set)
+	if err != nil {
+		return err
+	}
 	v, err := auditEndpoint(cmd.Context(), e, set, a.design(), newProgress(cmd.ErrOrStderr()))
+	v.Grindable, v.Grinding = grindable, why
 	return errors.Join(a.spent(set, v), a.report(cmd, v, a.accuse(&v, set, err)))
 }
+
+// drawn says how the words were drawn, as far as anybody asked the chain.
+func (a *auditFlags) drawn(ctx context.Context, set *fingerprint.Set) (bool, string, error) {
+	if a.draw == nil {
+		return true, unasked, nil
+	}
+	return a.draw(ctx, set)
+}
+
+const unasked = "the key file does not prove when its keys were committed, and no chain was asked"
 
 // credential is the key for the endpoint; "" for none.
 func (a *auditFlags) credential() (string, error) {
@@ -181,7 +205,9 @@ func (a *auditFlags) report(cmd *cobra.Command, v verdict, err error) error {
 			fmt.Fprintf(out, "p = %.3g: the chance of so many for an endpoint that does not serve this model\n", v.Chance.P)
 		}
 		a.reportSuspicions(cmd, v)
-		fmt.Fprintln(out, "the key file does not prove when its keys were committed; 'grindable' until checked against the chain")
+		if v.Grindable {
+			fmt.Fprintf(out, "grindable: %s\n", v.Grinding)
+		}
 	}
 	if !v.Held {
 		return fmt.Errorf("%w: too few answers match to say that %s answers as this model", errNotHeld, v.Endpoint)
@@ -206,7 +232,8 @@ func verifyWith(ctx context.Context, a fingerprint.Answerer, v verdict, set *fin
 	start := time.Now()
 	p.step("asking")
 	outcome, err := fingerprint.Verify(ctx, tracked{a, p, len(set.Keys), new(int)}, set.Draw(*set.Randomness), d)
-	v.Outcome, v.Alpha, v.Grindable, v.Seconds = outcome, claimAlpha, true, time.Since(start).Seconds()
+	v.Outcome, v.Alpha, v.Seconds = outcome, claimAlpha, time.Since(start).Seconds()
+	v.Grindable, v.Grinding = true, unasked
 	if err == nil && outcome.Errors == outcome.Asked {
 		return v, fmt.Errorf("%s answered none of %d questions: %s", v.Endpoint, outcome.Asked, outcome.Queries[0].Error)
 	}

@@ -125,6 +125,31 @@ func (s *auditSession) open(cmd *cobra.Command, a *auditFlags, set *fingerprint.
 	return &audit.Session{Dir: s.dir, Chain: chain, Set: set, Key: key, Credential: credential, Say: p.say, Told: p.update}, nil
 }
 
+// draw asks the registry when the keys were committed and what drew their words.
+func (s *auditSession) draw(ctx context.Context, set *fingerprint.Set) (bool, string, error) {
+	r, err := s.chain.open(ctx, nil, nil)
+	if err != nil {
+		return false, "", err
+	}
+	defer r.Close()
+	made, err := r.Commitment(ctx, set.Model, s.commitment)
+	if err != nil {
+		return false, "", s.chain.redact(err)
+	}
+	if made.Root != set.Root() {
+		return false, "", fmt.Errorf("commitment %d of this model is to another root than the key file's: another --commitment, or another key file", s.commitment)
+	}
+	drawn, err := r.DrawRandomness(ctx, set.Model, s.commitment)
+	if err != nil {
+		return false, "", s.chain.redact(err)
+	}
+	if drawn.Randomness != *set.Randomness {
+		return false, "", fmt.Errorf("block %d drew other words than the key file holds", drawn.Block)
+	}
+	grindable, why := audit.Grindable(r.ChainID(), made.CommitBlock, made.DrawBlock)
+	return grindable, why, nil
+}
+
 // complete makes the plan of the flags.
 func (s *auditSession) complete(ctx context.Context, a *auditFlags, session *audit.Session, target string) (err error) {
 	registry, err := wallet.ParseAddress(s.chain.registry)

@@ -242,6 +242,7 @@ func (s *auditStage) play(t *testing.T, bare, base string) {
 		{"base", "api.example.org", base, "smollm", "", audit.NoMatch, audit.NoGrant},
 		{"proxy", "llm.reseller.example", proxy(t, s.gateway, s.demo.keys["licensee"]), demoModel, "any", audit.AnswersAsModel, audit.NoGrant},
 	}
+	s.quick(t, suspects[2])
 	var group sync.WaitGroup
 	for _, x := range suspects {
 		group.Go(func() {
@@ -262,6 +263,24 @@ func (s *auditStage) play(t *testing.T, bare, base string) {
 		})
 	}
 	group.Wait()
+}
+
+// quick asks without leaving evidence, and has the chain say how the words were drawn.
+func (s *auditStage) quick(t *testing.T, x suspect) {
+	sealed, err := os.ReadFile(s.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, registry := filepath.Join(s.dir, "quick.age"), s.registry.Address()
+	if err := os.WriteFile(keys, sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := attempt(t, "audit", "verify", "http://"+x.connect+"/v1", "--model", x.model, "--keys", keys, "--passphrase-file", s.pass,
+		"--rpc", s.chain.HTTP(), "--registry", wallet.AddressText(registry), "--json")
+	var v verdict
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitNotHeld || !v.Grindable || !strings.Contains(v.Grinding, "chain 1337") {
+		t.Errorf("quick: exit %d, %s, %s", code, out, errs)
+	}
 }
 
 // signers makes a key for each party that signs.

@@ -137,6 +137,13 @@ func TestResume(t *testing.T) {
 	if again, err := s.Run(t.Context()); err != nil || again.Matched != result.Matched {
 		t.Errorf("run once more: %+v, %v", again, err)
 	}
+	if _, _, err := s.Prepare(t.Context(), r.plan(p)); err != nil {
+		t.Errorf("the same plan again: %v", err)
+	}
+	p.Stopping.Alpha = 0.5
+	if _, _, err := s.Prepare(t.Context(), r.plan(p)); err == nil || !strings.Contains(err.Error(), "another audit") {
+		t.Errorf("an easier test in the same folder: %v", err)
+	}
 	s.edit(t)
 	if _, err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "was changed") {
 		t.Errorf("an edited journal: %v", err)

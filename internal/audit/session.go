@@ -60,8 +60,7 @@ func (s *Session) Prepare(ctx context.Context, p Plan) (*Sealed, Digest, error) 
 		if err != nil {
 			return nil, Digest{}, err
 		}
-		digest, err := sealed.Digest()
-		return sealed, digest, err
+		return s.resumed(sealed, &p)
 	}
 	if err := s.complete(ctx, &p); err != nil {
 		return nil, Digest{}, err
@@ -75,6 +74,21 @@ func (s *Session) Prepare(ctx context.Context, p Plan) (*Sealed, Digest, error) 
 	}
 	digest, err := sealed.Digest()
 	return sealed, digest, errors.Join(err, WriteFile(s.path(planFile), sealed))
+}
+
+// resumed is the folder's plan, which must be the one that is asked for.
+func (s *Session) resumed(sealed *Sealed, wanted *Plan) (*Sealed, Digest, error) {
+	var p Plan
+	if err := sealed.Open(PlanFormat, &p); err != nil {
+		return nil, Digest{}, err
+	}
+	limit := p.Stopping
+	limit.Queries, limit.Commitments = wanted.Stopping.Queries, wanted.Stopping.Commitments
+	if p.Endpoint != wanted.Endpoint || p.Served != wanted.Served || p.Asking != wanted.Asking || limit != wanted.Stopping {
+		return nil, Digest{}, fmt.Errorf("%s holds the plan of another audit, of %s, or one with other settings: give the same ones to go on, or another folder", s.Dir, p.Endpoint)
+	}
+	digest, err := sealed.Digest()
+	return sealed, digest, err
 }
 
 // complete fills in what follows from the key file and from the chain.
