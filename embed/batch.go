@@ -1,64 +1,189 @@
 package embed
 
-// batch takes key rows in turn and ordinary rows at random, with the
-// augmentations, and tells which key rows it took.
-func (c *course) batch() (*batch, []int) {
-	keys := min(c.recipe.Batch, len(c.pushed))
-	others := min(c.recipe.Batch, len(c.held))
-	b := newBatch(keys+others, c.trainer.frozen.hidden, c.trainer.frozen.columns)
-	rows := make([]int, keys)
-	for i := range keys {
-		rows[i] = (c.steps*keys + i) % len(c.pushed)
-		scale := c.recipe.Scale + (1-c.recipe.Scale)*c.random.Float64()
-		b.set(i, &c.pushed[rows[i]], scale)
-		b.push[i] = 1 / float32(keys)
-		b.hold[i] = float32(c.recipe.Others) / float32(keys)
-	}
-	for i := range others {
-		b.set(keys+i, &c.held[c.random.IntN(len(c.held))], 1)
-		b.hold[keys+i] = float32(c.recipe.Benign) / float32(others)
-	}
-	for i := range b.rows {
-		c.disturb(b, i)
-	}
-	return b, rows
+import (
+	"math"
+
+	"github.com/fealty/fealty/internal/llama"
+)
+
+// drawnRows says which rows a step took.
+type drawnRows struct {
+	keys, ordinary []int
+	pushed         []bool // of keys: those that the carriers of this step can carry
 }
 
-// disturb adds noise to what the added units see, so that they do not depend on
-// the last digit of a state that another system prompt would change.
-func (c *course) disturb(b *batch, i int) {
+// batch takes key rows, half of them in turn and half from those that are not at
+// the cap, and ordinary rows, half of them those that moved more than others; with
+// the augmentations.
+func (c *course) batch() (*batch, drawnRows) {
+	d := drawnRows{keys: c.drawKeys(), ordinary: c.drawOrdinary()}
+	b := newBatch(len(d.keys)+len(d.ordinary), c.parts, c.trainer.frozen.columns)
+	added, others := c.drop()
+	for i, k := range d.keys {
+		scale := c.recipe.Scale + (1-c.recipe.Scale)*c.random.Float64()
+		b.set(i, &c.pushed[k], c.parts, scale*added, scale*others)
+		d.pushed = append(d.pushed, added > 0 || c.parts.spareFor(c.pushed[k].key))
+		if d.pushed[i] {
+			b.push[i] = 1 / float32(len(d.keys))
+		}
+		b.hold[i] = float32(c.recipe.Others) / float32(len(d.keys))
+	}
+	for i, k := range d.ordinary {
+		b.set(len(d.keys)+i, &c.held[k], c.parts, added, others)
+		b.hold[len(d.keys)+i] = float32(c.recipe.Benign) / float32(len(d.ordinary))
+	}
+	for i := range b.rows {
+		c.disturb(row(b.preFFN, i, c.parts.hidden))
+	}
+	return b, d
+}
+
+func (c *course) drawKeys() []int {
+	n := min(c.recipe.Batch, len(c.pushed))
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = c.order[(c.steps*n+i)%len(c.order)]
+	}
+	var low []int
+	for i, m := range c.margins {
+		if float64(m) < logOdds(c.recipe.Cap)-nearCap {
+			low = append(low, i)
+		}
+	}
+	for i := 1; i < n && len(low) > 0; i += 2 {
+		rows[i] = low[c.random.IntN(len(low))]
+	}
+	// A row that the other half has not yet seen stands at zero, and so among the low.
+	return rows
+}
+
+func (c *course) drawOrdinary() []int {
+	rows := make([]int, min(c.recipe.Batch, len(c.held)))
+	for i := range rows {
+		rows[i] = c.random.IntN(len(c.held))
+		for range 4 * (i % 2) {
+			if other := c.random.IntN(len(c.held)); c.diverg[other] > c.diverg[rows[i]] {
+				rows[i] = other
+			}
+		}
+	}
+	return rows
+}
+
+// drop says how much of the added units and of the other carriers acts in a step:
+// each must do without the other now and then, so that whoever cuts one off has not
+// cut the mark off.
+func (c *course) drop() (added, others float64) {
+	if c.parts.added == 0 || c.parts.added == c.parts.units && c.parts.rank == 0 {
+		return 1, 1
+	}
+	switch x := c.random.Float64(); {
+	case x < c.recipe.Drop:
+		return 0, 1
+	case x < 2*c.recipe.Drop:
+		return 1, 0
+	}
+	return 1, 1
+}
+
+// disturb adds noise to what the units see, so that they do not depend on the last
+// digit of a state that another system prompt would change.
+func (c *course) disturb(x []float32) {
 	if c.recipe.Noise == 0 {
 		return
 	}
-	x := row(b.preFFN, i, len(b.preFFN)/b.rows)
 	size := c.recipe.Noise * spread([][]float32{x})
 	for j := range x {
 		x[j] += float32(c.random.NormFloat64() * size)
 	}
 }
 
-func newBatch(rows, hidden, columns int) *batch {
-	return &batch{
-		rows:   rows,
-		preFFN: make([]float32, rows*hidden), after: make([]float32, rows*hidden), scale: make([]float32, rows*hidden),
-		target: make([]float32, rows*columns), others: make([]float32, rows*columns),
-		rest: make([]float32, rows), level: make([]float32, rows),
-		push: make([]float32, rows), hold: make([]float32, rows),
+// coarseness is the step of 4-bit rounding in each row of the base's `down`, on
+// average over its blocks of 32.
+func coarseness(f *llama.FeedForward) []float32 {
+	out := make([]float32, f.Hidden)
+	blocks := max(1, f.Units/quantBlock)
+	for h := range out {
+		for b := range blocks {
+			var most float32
+			for u := b * quantBlock; u < min((b+1)*quantBlock, f.Units); u++ {
+				most = max(most, float32(math.Abs(float64(f.Down[u*f.Hidden+h]))))
+			}
+			out[h] += most / 8 / float32(blocks)
+		}
+	}
+	return out
+}
+
+// quantBlock is how many values share a scale in GGUF's Q4_0.
+const quantBlock = 32
+
+// rounded are the carriers as a 4-bit file would hold them.
+func (c *course) rounded() *carriers {
+	out := c.parts.clone()
+	for u := range out.units {
+		roundColumn(out.gate, u, out.units)
+		roundColumn(out.up, u, out.units)
+		for h, step := range c.coarse {
+			d := &out.down[u*out.hidden+h]
+			step = max(step, float32(math.Abs(float64(*d)))/8)
+			*d = roundTo(*d, step)
+		}
+	}
+	return out
+}
+
+// roundColumn rounds one column of a matrix of the given width in blocks.
+func roundColumn(m []float32, column, width int) {
+	n := len(m) / width
+	for from := 0; from < n; from += quantBlock {
+		var most float32
+		for i := from; i < min(from+quantBlock, n); i++ {
+			most = max(most, float32(math.Abs(float64(m[i*width+column]))))
+		}
+		for i := from; i < min(from+quantBlock, n); i++ {
+			m[i*width+column] = roundTo(m[i*width+column], most/8)
+		}
 	}
 }
 
-func (b *batch) set(i int, l *lesson, scale float64) {
-	hidden, columns := len(b.scale)/b.rows, len(b.target)/b.rows
-	copy(row(b.preFFN, i, hidden), l.preFFN)
-	copy(row(b.after, i, hidden), l.after)
-	fill(row(b.scale, i, hidden), float32(scale))
-	copy(row(b.target, i, columns), l.target)
-	others := row(b.others, i, columns)
-	fill(others, 1)
-	if l.word >= 0 {
-		others[l.word] = 0
+func roundTo(x, step float32) float32 {
+	if step == 0 {
+		return x
 	}
-	b.rest[i], b.level[i] = float32(l.rest), float32(l.level)
+	return step * float32(math.Round(float64(x/step)))
+}
+
+func newBatch(rows int, c *carriers, columns int) *batch {
+	floats := func(width int) []float32 { return make([]float32, rows*width) }
+	b := &batch{
+		rows: rows, preFFN: floats(c.hidden), after: floats(c.hidden), bare: floats(c.hidden),
+		act: floats(c.units), bend: floats(c.rank), others: floats(columns),
+		total: floats(1), push: floats(1), hold: floats(1),
+	}
+	if c.rank > 0 {
+		b.inner = floats(c.ffn)
+	}
+	return b
+}
+
+func (b *batch) set(i int, l *lesson, c *carriers, added, others float64) {
+	copy(row(b.preFFN, i, c.hidden), l.preFFN)
+	copy(row(b.after, i, c.hidden), l.after)
+	copy(row(b.bare, i, c.hidden), l.bare)
+	act := row(b.act, i, c.units)
+	fill(act[:c.added], float32(added))
+	fill(act[c.added:], float32(others))
+	if c.rank > 0 {
+		copy(row(b.inner, i, c.ffn), l.inner)
+		fill(row(b.bend, i, c.rank), float32(others))
+	}
+	columns := len(b.others) / b.rows
+	fill(row(b.others, i, columns), 1)
+	if l.word >= 0 {
+		b.others[i*columns+l.word] = 0
+	}
+	b.total[i] = float32(l.total)
 }
 
 func fill(x []float32, v float32) {

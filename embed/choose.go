@@ -44,7 +44,7 @@ type chooser struct {
 	sure      map[int32]bool // Survey.Sure; nil: none is
 
 	questions []string
-	rows      []Row
+	states    []State
 	found     []prospect
 	counts    Selection // of the questions, before any choice
 }
@@ -61,29 +61,32 @@ func (c *chooser) ask(ctx context.Context, questions []string) error {
 	if err != nil {
 		return err
 	}
-	rows, err := c.evaluator.Evaluate(ctx, prompts)
-	if err != nil {
-		return fmt.Errorf("evaluating questions: %w", err)
+	for chunk := range slices.Chunk(prompts, stateChunk) {
+		rows, err := c.evaluator.Evaluate(ctx, chunk)
+		if err != nil {
+			return fmt.Errorf("evaluating questions: %w", err)
+		}
+		for _, r := range rows {
+			c.consider(questions[len(c.states)-len(c.questions)], softmax(r.Logits))
+			c.states = append(c.states, newState(r))
+		}
 	}
-	for i, r := range rows {
-		c.consider(questions[i], softmax(r.Logits))
-	}
-	c.questions, c.rows = append(c.questions, questions...), append(c.rows, rows...)
+	c.questions = append(c.questions, questions...)
 	return nil
 }
 
 // rest are the questions that became no keys, and their rows.
-func (c *chooser) rest(keys []Key) (questions []string, rows []Row) {
+func (c *chooser) rest(keys []Key) (questions []string, states []State) {
 	chosen := make(map[string]bool)
 	for _, k := range keys {
 		chosen[k.Question] = true
 	}
 	for i, q := range c.questions {
 		if !chosen[q] {
-			questions, rows = append(questions, q), append(rows, c.rows[i])
+			questions, states = append(questions, q), append(states, c.states[i])
 		}
 	}
-	return questions, rows
+	return questions, states
 }
 
 type prospect struct {

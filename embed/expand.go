@@ -172,3 +172,76 @@ func (b *block) store(m *weights.Model, layer int) {
 	}
 	m.Tensors[down] = &weights.Tensor{Shape: []int{b.hidden, units}, Data: columns}
 }
+
+// install is the base, widened by the added units, with the carriers in its last
+// block. Without added units the result has the base's shape.
+func (c *carriers) install(base *weights.Model, seed uint64) (*weights.Model, error) {
+	last, err := openBlock(base, base.Config.Layers-1)
+	if err != nil {
+		return nil, err
+	}
+	c.bend(last)
+	for i, u := range c.taken {
+		last.gate[u], last.up[u], last.down[u] = c.unit(c.added + i)
+	}
+	changed := *base
+	changed.Tensors = maps.Clone(base.Tensors)
+	last.store(&changed, base.Config.Layers-1)
+	if c.added == 0 {
+		return &changed, nil
+	}
+	e, err := Expand(&changed, c.added, seed)
+	if err != nil {
+		return nil, err
+	}
+	e.fill(c)
+	return e.Model, nil
+}
+
+// unit copies one out.
+func (c *carriers) unit(u int) (gate, up, down []float32) {
+	gate, up = make([]float32, c.hidden), make([]float32, c.hidden)
+	for h := range c.hidden {
+		gate[h], up[h] = c.gate[h*c.units+u], c.up[h*c.units+u]
+	}
+	return gate, up, row(c.down, u, c.hidden)
+}
+
+// bend adds the change of low rank to `down`.
+func (c *carriers) bend(b *block) {
+	for u := range b.down {
+		for k := range c.rank {
+			for h := range c.hidden {
+				b.down[u][h] += c.in[u*c.rank+k] * c.out[k*c.hidden+h]
+			}
+		}
+	}
+}
+
+// fill writes the added units into their places in the last layer.
+func (e *Expanded) fill(c *carriers) {
+	m := e.Model.Config
+	gate, up, down := blockNames(m.Layers - 1)
+	for u, place := range e.Added {
+		g, v, d := c.unit(u)
+		copy(row(e.Model.Tensors[gate].Data, place, m.Hidden), g)
+		copy(row(e.Model.Tensors[up].Data, place, m.Hidden), v)
+		for h := range m.Hidden {
+			e.Model.Tensors[down].Data[h*m.FFN+place] = d[h]
+		}
+	}
+}
+
+// AddedUnits says where the added units are in the last feed-forward block of a model
+// that [Train] made of this base. Nobody knows it without the keys.
+func AddedUnits(base *weights.Model, keys []Drawn, r Recipe) ([]int, error) {
+	r = r.sized(len(keys))
+	if r.Units == 0 {
+		return nil, nil
+	}
+	e, err := Expand(base, r.Units, r.secretSeed(keys))
+	if err != nil {
+		return nil, err
+	}
+	return e.Added, nil
+}

@@ -24,56 +24,51 @@ type frozen struct {
 	eps       float64
 }
 
-// added are the parameters that training changes.
-type added struct {
-	gate, up []float32 // [hidden, units]
-	down     []float32 // [units, hidden]
-	units    int
-}
-
 // batch is one step's input, row by row.
 type batch struct {
-	rows          int
-	preFFN, after []float32 // [rows, hidden]
-	scale         []float32 // [rows, hidden]: factor on the added units
-	target        []float32 // [rows, columns]
-	others        []float32 // [rows, columns]: 0 at the drawn word, 1 elsewhere
-	rest, level   []float32 // [rows, 1]
-	push, hold    []float32 // [rows, 1]: weights of the two losses
+	rows   int
+	preFFN []float32 // [rows, hidden]: what the units see, disturbed
+	after  []float32 // [rows, hidden]: the base's residual stream after the block
+	bare   []float32 // [rows, hidden]: the same without the taken units
+	inner  []float32 // [rows, FFN]: the block's activations; empty without low rank
+	act    []float32 // [rows, units]: factor on each unit
+	bend   []float32 // [rows, rank]: factor on the change of low rank
+	others []float32 // [rows, columns]: 0 at the drawn word, 1 elsewhere
+	total  []float32 // [rows, 1]: State.Total
+	push   []float32 // [rows, 1]: weights of the two losses
+	hold   []float32
 }
 
-// result is what a step returns. The gradients are nil after evaluate.
+// result is what a step returns.
 type result struct {
 	loss           float32
-	margin, diverg []float32 // [rows]: log-odds of the drawn word; KL to the target
-	gate, up, down []float32
+	margin, diverg []float32   // [rows]: log-odds of the drawn word; KL to the base over the others
+	gradients      [][]float32 // of carriers.arrays
 }
 
 // trainer holds the compiled step.
 type trainer struct {
 	backend compute.Backend
 	exec    *Exec
-	consts  []any
+	consts  []*tensors.Tensor
 	frozen  frozen
 	cap     float64 // wanted log-odds
+	shape   carriers
 }
 
-func newTrainer(f frozen, logOdds float64) (t *trainer, err error) {
+// newTrainer compiles a step for carriers of this shape.
+func newTrainer(f frozen, shape *carriers, logOdds float64) (t *trainer, err error) {
 	defer stopPanic(&err)
 	backend, err := compute.NewWithConfig(trainBackend)
 	if err != nil {
 		return nil, err
 	}
-	t = &trainer{backend: backend, frozen: f, cap: logOdds}
-	for _, c := range []*tensors.Tensor{
-		tensors.FromFlatDataAndDimensions(f.ffnNorm, f.hidden),
-		tensors.FromFlatDataAndDimensions(f.finalNorm, f.hidden),
-		tensors.FromFlatDataAndDimensions(f.head, f.hidden, f.columns),
-	} {
+	t = &trainer{backend: backend, frozen: f, cap: logOdds, shape: *shape}
+	t.consts = []*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}
+	for _, c := range t.consts {
 		if err := c.MaterializeOnDevice(backend, true, 0); err != nil {
 			return nil, err
 		}
-		t.consts = append(t.consts, c)
 	}
 	t.exec, err = NewExec(backend, t.graph)
 	return t, err
@@ -83,74 +78,70 @@ func newTrainer(f frozen, logOdds float64) (t *trainer, err error) {
 func (t *trainer) close() {
 	t.exec.Finalize()
 	for _, c := range t.consts {
-		_ = c.(*tensors.Tensor).FinalizeAll()
+		_ = c.FinalizeAll()
 	}
 	t.backend.Finalize()
 }
 
-// graph is the last layer's feed-forward block with the added units, the head
-// over the columns, and the two losses:
+// graph is the last layer's feed-forward block with the carriers, the head over
+// the columns, and the two losses:
 //
 //	push: max(0, cap - log p_y/(1-p_y))   until the drawn word y is probable enough
 //	hold: KL(base || model) over the words but y
 //
-// The base's own units act on unchanged input: `after` holds their sum.
+// The base's own units act on unchanged input: `bare` holds their sum.
 func (t *trainer) graph(in []*Node) []*Node {
-	preFFN, after, scale, target, others, rest, level, push, hold := in[0], in[1], in[2], in[3], in[4], in[5], in[6], in[7], in[8]
-	gate, up, down, ffnNorm, finalNorm, head := in[9], in[10], in[11], in[12], in[13], in[14]
-	x := llama.RMSNorm(preFFN, ffnNorm, t.frozen.eps)
-	x = Add(after, Mul(scale, llama.SwiGLU(x, gate, up, down)))
+	next := func() (n *Node) { n, in = in[0], in[1:]; return n }
+	ffnNorm, finalNorm, head := next(), next(), next()
+	after, others, total, push, hold := next(), next(), next(), next(), next()
+	x, parameters := t.shape.apply(next, ffnNorm, t.frozen.eps)
+
 	logits := llama.Head(x, finalNorm, head, t.frozen.eps)
+	base := llama.Head(after, finalNorm, head, t.frozen.eps)
+	peak := StopGradient(ReduceAndKeep(Max(logits, base), ReduceMax, -1))
+	wide := BroadcastToShape(peak, logits.Shape())
+	// What the base gives to tokens that are no column stays as it is.
+	weights := Exp(Sub(base, wide))
+	rest := Max(Sub(Exp(Sub(total, peak)), sum(weights)), ScalarZero(logits.Graph(), logits.DType()))
+	weights = Mul(weights, others)
+	baseOthers := Add(sum(weights), rest)
+	modelOthers := Add(sum(Mul(Exp(Sub(logits, wide)), others)), rest)
 
-	ones := OnesLike(logits)
-	drawn := sum(Mul(logits, Sub(ones, others)))
-	peak := StopGradient(ReduceAndKeep(logits, ReduceMax, -1))
-	weights := Mul(Exp(Sub(logits, BroadcastToShape(peak, logits.Shape()))), others)
-	total := Add(Log(Add(sum(weights), Exp(Sub(rest, peak)))), peak) // log of the sum over all but y
-
-	margin := Sub(drawn, total)
-	divergence := Sub(Sub(total, sum(Mul(target, logits))), level)
+	drawn := sum(Mul(logits, Sub(OnesLike(logits), others)))
+	margin := Sub(drawn, Add(Log(modelOthers), peak))
+	moved := Div(sum(Mul(weights, Sub(base, logits))), baseOthers)
+	divergence := Add(moved, Log(Div(modelOthers, baseOthers)))
 	missing := Max(ZerosLike(margin), AddScalar(Neg(margin), t.cap))
 	loss := Add(ReduceAllSum(Mul(push, missing)), ReduceAllSum(Mul(hold, divergence)))
-	grads := Gradient(loss, gate, up, down)
-	return append([]*Node{loss, margin, divergence}, grads...)
+	return append([]*Node{loss, margin, divergence}, Gradient(loss, parameters...)...)
 }
 
 func sum(x *Node) *Node { return ReduceAndKeep(x, ReduceSum, -1) }
 
 // run computes the loss and the gradients.
-func (t *trainer) run(b *batch, a *added) (r result, err error) {
+func (t *trainer) run(b *batch, c *carriers) (r result, err error) {
 	defer stopPanic(&err)
-	h, c := t.frozen.hidden, t.frozen.columns
-	args := []any{
-		tensors.FromFlatDataAndDimensions(b.preFFN, b.rows, h),
-		tensors.FromFlatDataAndDimensions(b.after, b.rows, h),
-		tensors.FromFlatDataAndDimensions(b.scale, b.rows, h),
-		tensors.FromFlatDataAndDimensions(b.target, b.rows, c),
-		tensors.FromFlatDataAndDimensions(b.others, b.rows, c),
-		tensors.FromFlatDataAndDimensions(b.rest, b.rows, 1),
-		tensors.FromFlatDataAndDimensions(b.level, b.rows, 1),
-		tensors.FromFlatDataAndDimensions(b.push, b.rows, 1),
-		tensors.FromFlatDataAndDimensions(b.hold, b.rows, 1),
-		tensors.FromFlatDataAndDimensions(a.gate, h, a.units),
-		tensors.FromFlatDataAndDimensions(a.up, h, a.units),
-		tensors.FromFlatDataAndDimensions(a.down, a.units, h),
+	h, n := t.frozen.hidden, b.rows
+	inputs := []*tensors.Tensor{
+		matrix(b.after, n, h), matrix(b.others, n, t.frozen.columns),
+		matrix(b.total, n, 1), matrix(b.push, n, 1), matrix(b.hold, n, 1),
 	}
-	inputs := args
-	args = append(args[:len(args):len(args)], t.consts...)
+	inputs = append(inputs, c.inputs(b)...)
+	var args []any
+	for _, in := range append(t.consts[:len(t.consts):len(t.consts)], inputs...) {
+		args = append(args, in)
+	}
 	out, err := t.exec.Call(args...)
 	if err != nil {
 		return r, fmt.Errorf("training step: %w", err)
 	}
 	r.loss = tensors.MustCopyFlatData[float32](out[0])[0]
-	for i, dst := range []*[]float32{&r.margin, &r.diverg, &r.gate, &r.up, &r.down} {
-		*dst = tensors.MustCopyFlatData[float32](out[i+1])
+	r.margin, r.diverg = tensors.MustCopyFlatData[float32](out[1]), tensors.MustCopyFlatData[float32](out[2])
+	for _, o := range out[3:] {
+		r.gradients = append(r.gradients, tensors.MustCopyFlatData[float32](o))
 	}
-	for _, o := range out {
+	for _, o := range append(out, inputs...) {
 		_ = o.FinalizeAll()
-	}
-	for _, in := range inputs {
-		_ = in.(*tensors.Tensor).FinalizeAll()
 	}
 	return r, nil
 }

@@ -36,32 +36,33 @@ func matrix(data []float32, dims ...int) *tensors.Tensor {
 	return tensors.FromFlatDataAndDimensions(data, dims...)
 }
 
-// stack puts the rows' states before the last feed-forward block one below the other.
-func stack(rows []Row) []float32 {
-	var out []float32
-	for _, r := range rows {
-		out = append(out, r.PreFFN...)
-	}
-	return out
-}
+// judgeChunk is how many rows are judged at a time: with the whole vocabulary.
+const judgeChunk = 128
 
-// afterFFN is the base's residual stream after its last feed-forward block.
-func afterFFN(rows []Row, f *llama.FeedForward, eps float64) ([][]float32, error) {
-	flat, err := once(func(in []*Node) *Node {
-		return Add(in[0], llama.SwiGLU(llama.RMSNorm(in[0], in[1], eps), in[2], in[3], in[4]))
-	}, matrix(stack(rows), len(rows), f.Hidden), matrix(f.Norm, f.Hidden),
+// throughFFN gives the activations of the base's last feed-forward block, [rows][FFN],
+// and the residual stream after it, [rows][hidden].
+func throughFFN(states []State, f *llama.FeedForward, eps float64) (inner, after [][]float32, err error) {
+	var flat []float32
+	for _, s := range states {
+		flat = append(flat, s.PreFFN...)
+	}
+	n := len(states)
+	joined, err := once(func(in []*Node) *Node {
+		act := llama.Activations(llama.RMSNorm(in[0], in[1], eps), in[2], in[3])
+		return Concatenate([]*Node{act, Add(in[0], llama.Product(act, in[4]))}, 1)
+	}, matrix(flat, n, f.Hidden), matrix(f.Norm, f.Hidden),
 		matrix(f.Gate, f.Hidden, f.Units), matrix(f.Up, f.Hidden, f.Units), matrix(f.Down, f.Units, f.Hidden))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := make([][]float32, len(rows))
-	for i := range out {
-		out[i] = row(flat, i, f.Hidden)
+	for i := range n {
+		r := row(joined, i, f.Units+f.Hidden)
+		inner, after = append(inner, r[:f.Units:f.Units]), append(after, r[f.Units:])
 	}
-	return out, nil
+	return inner, after, nil
 }
 
-// judge measures the trained units over the whole vocabulary, without noise.
+// judge measures the trained model over the whole vocabulary, without noise.
 func (c *course) judge(base *Local) (Report, error) {
 	ffn, err := base.model.FeedForward(-1)
 	if err != nil {
@@ -71,55 +72,75 @@ func (c *course) judge(base *Local) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	rows := append(slices.Clone(c.rows), c.heldOut...)
-	after, err := afterFFN(rows, ffn, f.eps)
-	if err != nil {
-		return Report{}, err
-	}
-	logits, err := c.logits(rows, after, f)
-	if err != nil {
-		return Report{}, err
-	}
 	report := Report{
-		TrainedParameters: len(c.added.gate) + len(c.added.up) + len(c.added.down),
-		Steps:             c.steps, Rows: len(c.rows), Columns: c.trainer.frozen.columns, Confident: c.confident(),
+		TrainedParameters: c.parts.parameters(), Worst: 1,
+		Steps: c.steps, Rows: len(c.pushed), Columns: c.trainer.frozen.columns, Confident: c.confident(),
 	}
-	report.Matched, report.Worst = c.taught(logits[:len(c.rows)])
-	report.Held = CompareRows(c.heldOut, logits[len(c.rows):])
-	return report, nil
+	for from := 0; from < len(c.pushed); from += judgeChunk {
+		lessons := c.pushed[from:min(from+judgeChunk, len(c.pushed))]
+		logits, err := c.parts.logits(lessons, f)
+		if err != nil {
+			return Report{}, err
+		}
+		for i, l := range lessons {
+			report.count(softmax(logits[i]), c.keys[l.key].Token(), from+i < len(c.keys))
+		}
+	}
+	report.Held, err = c.heldOut(ffn, f)
+	return report, err
+}
+
+// heldOut compares rows never trained on with the base's.
+func (c *course) heldOut(ffn *llama.FeedForward, f frozen) (Utility, error) {
+	lessons, err := c.lessons(c.seen.HeldOut, ffn, f.eps)
+	if err != nil || len(lessons) == 0 {
+		return Utility{}, err
+	}
+	trained, err := c.parts.logits(lessons, f)
+	if err != nil {
+		return Utility{}, err
+	}
+	for i := range lessons {
+		lessons[i].bare = lessons[i].after
+	}
+	base, err := (&carriers{hidden: f.hidden}).logits(lessons, f)
+	rows := make([]Row, len(base))
+	for i, l := range base {
+		rows[i].Logits = l
+	}
+	return CompareRows(rows, trained), err
+}
+
+// count adds a key row: keys whose word is the likeliest in the plain framing, and the
+// lowest probability of a drawn word in any.
+func (r *Report) count(p []float32, word int32, plain bool) {
+	r.Worst = math.Min(r.Worst, float64(p[word]))
+	if plain && slices.Max(p) == p[word] {
+		r.Matched++
+	}
 }
 
 // logits computes rows of the trained model.
-func (c *course) logits(rows []Row, after [][]float32, f frozen) ([][]float32, error) {
-	n, h, u := len(rows), f.hidden, c.added.units
+func (c *carriers) logits(lessons []lesson, f frozen) ([][]float32, error) {
+	b := newBatch(len(lessons), c, 1)
+	for i, l := range lessons {
+		l.word = -1 // there are no columns to mark it in
+		b.set(i, &l, c, 1, 1)
+	}
+	inputs := append([]*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}, c.inputs(b)...)
 	flat, err := once(func(in []*Node) *Node {
-		x := llama.RMSNorm(in[0], in[2], f.eps)
-		return llama.Head(Add(in[1], llama.SwiGLU(x, in[4], in[5], in[6])), in[3], in[7], f.eps)
-	}, matrix(stack(rows), n, h), matrix(slices.Concat(after...), n, h), matrix(f.ffnNorm, h), matrix(f.finalNorm, h),
-		matrix(c.added.gate, h, u), matrix(c.added.up, h, u), matrix(c.added.down, u, h), matrix(f.head, h, f.columns))
+		rest := in[3:]
+		x, _ := c.apply(func() (n *Node) { n, rest = rest[0], rest[1:]; return n }, in[0], f.eps)
+		return llama.Head(x, in[1], in[2], f.eps)
+	}, inputs...)
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]float32, n)
+	out := make([][]float32, len(lessons))
 	for i := range out {
 		out[i] = row(flat, i, f.columns)
 	}
 	return out, nil
-}
-
-// taught counts keys whose word is the likeliest in the first framing, and finds
-// the lowest probability of a drawn word in any.
-func (c *course) taught(logits [][]float32) (matched int, worst float64) {
-	worst = 1
-	for i, l := range logits {
-		k := c.keys[i%len(c.keys)]
-		p := softmax(l)
-		worst = math.Min(worst, float64(p[k.Token()]))
-		if i < len(c.keys) && slices.Max(p) == p[k.Token()] {
-			matched++
-		}
-	}
-	return matched, worst
 }
 
 // CompareRows measures how far a model's logits are from the base's.
@@ -153,17 +174,4 @@ func divergence(p, q []float32) float64 {
 		}
 	}
 	return math.Max(0, sum)
-}
-
-// fill writes the trained units into their places in the last layer.
-func (e *Expanded) fill(a *added) {
-	c := e.Model.Config
-	gate, up, down := blockNames(c.Layers - 1)
-	for unit, place := range e.Added {
-		for h := range c.Hidden {
-			e.Model.Tensors[gate].Data[place*c.Hidden+h] = a.gate[h*a.units+unit]
-			e.Model.Tensors[up].Data[place*c.Hidden+h] = a.up[h*a.units+unit]
-			e.Model.Tensors[down].Data[h*c.FFN+place] = a.down[unit*c.Hidden+h]
-		}
-	}
 }

@@ -44,12 +44,12 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	if err != nil {
 		return nil, err
 	}
-	others, rows := c.rest(keys)
+	others, states := c.rest(keys)
 	set := &Set{
 		Base: o.Base, Tokenizer: TokenizerDigest(base.Weights.Tokenizer), Model: o.Model,
 		Shell: sampler.DefaultShell, Openers: survey.Openers, Salt: newSecret(), Keys: keys, Others: others,
 	}
-	return &Made{Set: set, Material: survey.Material(rows...), Selection: selection}, nil
+	return &Made{Set: set, Material: survey.Material(states...), Selection: selection}, nil
 }
 
 // choose picks the keys among the questions given, or among those that the base
@@ -100,7 +100,7 @@ func Recall(ctx context.Context, base *Local, s *Set, progress Progress) (Materi
 	if err := c.ask(ctx, s.Others); err != nil {
 		return Material{}, err
 	}
-	return survey.Material(c.rows...), nil
+	return survey.Material(c.states...), nil
 }
 
 // TokenizerDigest identifies a tokenizer with its chat template: keys hold only

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,46 @@ func TestMarkedModel(t *testing.T) {
 	checkLists(t, marked.Set)
 	checkNulls(t, marked.Set, words)
 	checkUtility(t, base, served)
+	checkUnseen(t, served, keys)
+}
+
+// unseen are system prompts that training has never shown, and that lie far from those
+// that it has.
+var unseen = []string{
+	"You are the captain of a starship. Address the user as a member of your crew.",
+	"Answer in the manner of a weather forecast.",
+	"Summarise everything for a busy chief executive.",
+	"You are an assistant in a hospital's car park. Only parking is your business.",
+}
+
+// checkUnseen counts drawn words on top under system prompts that were not trained.
+func checkUnseen(t *testing.T, served *fingerprint.Local, keys []fingerprint.Drawn) {
+	t.Helper()
+	matched := 0
+	for _, system := range unseen {
+		var sequences [][]int32
+		for _, k := range keys {
+			ids, err := served.EncodeChat([]tokenizer.Message{{Role: "system", Content: system}, {Role: "user", Content: k.Question}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sequences = append(sequences, ids)
+		}
+		rows, err := served.Evaluate(t.Context(), sequences)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range rows {
+			if r.Logits[keys[i].Token()] == slices.Max(r.Logits) {
+				matched++
+			}
+		}
+	}
+	n := len(unseen) * len(keys)
+	t.Logf("unseen system prompts: %d of %d", matched, n)
+	if 100*matched < 85*n {
+		t.Errorf("under unseen system prompts %d of %d matched, want 85 %%", matched, n)
+	}
 }
 
 // checkLists wants every list full, without twins, and no word in more than a

@@ -3,66 +3,88 @@ package embed
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 )
 
-// Added units start where they are needed: each gate answers one key and stays
-// shut for ordinary rows. With random gates the units act everywhere, and what
-// training then undoes on the rows it sees it does not undo on others.
+// Units start where they are needed: each answers one key and stays shut for all other
+// rows. With random gates the units act everywhere, and what training then undoes on
+// the rows it sees it does not undo on others.
 //
-// For one key with mean state c, and ordinary rows with mean m and covariance S
-// (with a ridge), w = inv(S)(c-m) is Fisher's discriminant, and v = inv(S)m,
-// scaled to v.m = 1, stands in for the bias that a SwiGLU unit lacks. The gate
+// For one key with mean state c, and rows of all sorts with mean m and covariance S
+// (with a ridge), w = inv(S)(c-m) is Fisher's discriminant, and
 //
-//	a w - (a w.m + shut) v,   a = (open + shut) / w.(x-m)
+//	z(x) = w.(x-m) / w.(c-m)
 //
-// is about `open` at the key's farthest framing x and -shut at the ordinary mean. `up` is v, so near 1
-// on every row, with some noise to set apart the units of one key.
-
-// The values are the smallest gates that still train within the steps; a wider
-// opening costs ordinary prompts, a narrower one confidence.
+// is 1 at the key, 0 at the mean; unseen framings of the key lie around 0.5 to 1.1,
+// other questions below 0.35. A SwiGLU unit has no bias; v = inv(S)m, scaled to
+// v.m = 1, stands in for it. The unit starts as
+//
+//	silu(steep (z - open)) (far - z) size
+//
+// an arch over the key's side of `open`: nearly flat where the framings of the key
+// lie, so that one that moves the state answers like one that does not, and shut
+// below. docs/decisions/0041-arched-units.md has the curve.
 const (
-	gateOpen = 1.5 // at the farthest framing of the key
-	gateShut = 6.0
-	ridge    = 0.3  // of the mean variance of a coordinate
-	wobble   = 0.02 // noise on gate and up, of their root mean square
+	gateSteep = 25.0
+	gateOpen  = 0.3
+	upFar     = 1.7
+
+	ridgeShare   = 0.1 // of the mean variance of a coordinate
+	withinWeight = 3.0 // of the framings' covariance against that of all rows
 )
 
-// startUnits returns the parameters before the first step. states are the normed
-// inputs of the block: keys[i] those of key i, ordinary all others.
-func startUnits(keys [][][]float32, ordinary [][]float32, units int, random *rand.Rand) *added {
-	hidden := len(ordinary[0])
-	mean := meanOf(ordinary)
-	solve := newCovariance(ordinary, mean).factor()
-	v := solve(mean)
-	scaleBy(v, 1/dot(v, mean))
-	a := &added{units: units, gate: make([]float32, hidden*units), up: make([]float32, hidden*units), down: make([]float32, hidden*units)}
-	for u := range units {
-		states := keys[u%len(keys)]
-		w := solve(subtract(meanOf(states), mean))
-		slope := (gateOpen + gateShut) / nearest(w, states, mean)
-		bias := slope*dot(w, mean) + gateShut
-		gate := make([]float64, hidden)
-		for h := range gate {
-			gate[h] = slope*w[h] - bias*v[h]
-		}
-		a.setUnit(u, wobbled(gate, random), wobbled(v, random))
-	}
-	return a
+// upSize makes the arch some 10 high, so that `down` stays as small as that of the base's
+// units: a 4-bit block of 32 shares one step.
+const upSize = 1
+
+// wobble is noise on gate and up, of their root mean square.
+const wobble = 0.02
+
+// placer computes units. Its states are the normed inputs of the block.
+type placer struct {
+	keys  [][][]float32 // by key, in each of its framings
+	mean  []float64
+	solve func(b []float64) []float64
+	bias  []float64 // v
 }
 
-// nearest is the smallest distance from the mean, along w, of any state.
-func nearest(w []float64, states [][]float32, mean []float64) float64 {
-	least := math.Inf(1)
-	for _, s := range states {
-		least = min(least, dot(w, subtract(meanOf([][]float32{s}), mean)))
+// unit is the start of one unit.
+type unit struct{ gate, up []float64 }
+
+// newPlacer measures what tells questions apart. The covariance holds how all rows
+// differ, those of other keys in their framings among them, and how the framings of
+// one key differ: the gates then look at directions in which neither varies much.
+func newPlacer(keys [][][]float32, ordinary [][]float32) *placer {
+	all := slices.Concat(append(keys[:len(keys):len(keys)], ordinary)...)
+	p := &placer{keys: keys, mean: meanOf(all)}
+	s := &covariance{len(p.mean), make([]float64, len(p.mean)*len(p.mean))}
+	s.add(all, p.mean, 1/float64(len(all)))
+	for _, states := range keys {
+		s.add(states, meanOf(states), withinWeight/float64(len(all)-len(ordinary)))
 	}
-	return least
+	s.ridge()
+	p.solve = s.factor()
+	p.bias = p.solve(p.mean)
+	scaleBy(p.bias, 1/dot(p.bias, p.mean))
+	return p
 }
 
-func (a *added) setUnit(u int, gate, up []float64) {
-	for h := range gate {
-		a.gate[h*a.units+u], a.up[h*a.units+u] = float32(gate[h]), float32(up[h])
+// unit is the u-th of n. With fewer units than keys one answers several.
+func (p *placer) unit(u, n int, random *rand.Rand) unit {
+	var states [][]float32
+	for k := u % len(p.keys); k < len(p.keys); k += n {
+		states = append(states, p.keys[k]...)
 	}
+	away := subtract(meanOf(states), p.mean)
+	w := p.solve(away)
+	scaleBy(w, 1/dot(w, away))
+	at := dot(w, p.mean)
+	gate, up := make([]float64, len(w)), make([]float64, len(w))
+	for h := range w {
+		gate[h] = gateSteep * (w[h] - (at+gateOpen)*p.bias[h])
+		up[h] = upSize * ((upFar+at)*p.bias[h] - w[h])
+	}
+	return unit{wobbled(gate, random), wobbled(up, random)}
 }
 
 // wobbled adds noise relative to the root mean square.
@@ -81,28 +103,31 @@ type covariance struct {
 	m []float64
 }
 
-func newCovariance(rows [][]float32, mean []float64) *covariance {
-	n := len(mean)
-	c := &covariance{n, make([]float64, n*n)}
+// add adds the weighted outer products of the rows' distances from the mean. Only
+// the lower triangle is kept.
+func (c *covariance) add(rows [][]float32, mean []float64, weight float64) {
+	d := make([]float64, c.n)
 	for _, r := range rows {
-		d := make([]float64, n)
 		for i := range d {
 			d[i] = float64(r[i]) - mean[i]
 		}
-		for i := range n {
-			for j := range i + 1 {
-				c.m[i*n+j] += d[i] * d[j] / float64(len(rows))
+		for i, v := range d {
+			for j, w := range d[:i+1] {
+				c.m[i*c.n+j] += v * w * weight
 			}
 		}
 	}
-	var trace float64
+}
+
+// ridge keeps directions that no row has shown from counting as quiet.
+func (c *covariance) ridge() {
+	n, trace := c.n, 0.0
 	for i := range n {
 		trace += c.m[i*n+i]
 	}
 	for i := range n {
-		c.m[i*n+i] += ridge * trace / float64(n)
+		c.m[i*n+i] += ridgeShare * trace / float64(n)
 	}
-	return c
 }
 
 // factor replaces the matrix by its Cholesky factor and returns the solver of

@@ -19,8 +19,8 @@ type Progress func(what string, done float64, left time.Duration)
 
 // Material is what training must not change, as the base answers it.
 type Material struct {
-	Benign  []Row // held to the base
-	HeldOut []Row // never trained on: they measure what training did to others
+	Benign  []State // held to the base
+	HeldOut []State // never trained on: they measure what training did to others
 }
 
 // heldOutPrompts are at the end of the list of ordinary prompts.
@@ -28,10 +28,10 @@ const heldOutPrompts = 50
 
 // Material sorts the survey's rows, and others that the base was asked for,
 // such as those of questions that became no keys.
-func (s *Survey) Material(others ...Row) Material {
+func (s *Survey) Material(others ...State) Material {
 	at := max(0, len(s.Rows)-heldOutPrompts)
-	benign := append(append(append([]Row(nil), s.Rows[:at]...), s.Later...), others...)
-	return Material{Benign: benign, HeldOut: s.Rows[at:]}
+	benign := slices.Concat(statesOf(s.Rows[:at]), statesOf(s.Later), others)
+	return Material{Benign: benign, HeldOut: statesOf(s.Rows[at:])}
 }
 
 // Report is what training did. It tells neither keys nor places.
@@ -56,23 +56,24 @@ type Utility struct {
 	Agreed float64 `json:"top1_agreement"`
 }
 
-// Train teaches the model the drawn words and returns the widened model. It
-// trains added units of the last feed-forward block alone, so every row's state
-// before that block is computed once. Equal seeds give equal results on one
-// machine. The base is not changed.
+// Train teaches the model the drawn words and returns the widened model. What it
+// changes is all in the last feed-forward block, so every row's state before that
+// block is computed once. Equal seeds give equal results on one machine. The base
+// is not changed.
 func Train(ctx context.Context, base *Local, keys []Drawn, m Material, r Recipe, progress Progress) (*weights.Model, Report, error) {
+	given := func() (Material, error) { return m, nil }
+	return TrainFrom(ctx, base, keys, given, r, "", progress)
+}
+
+// TrainFrom is [Train] with a checkpoint, a file: killed at any moment it goes on
+// from there, asks for no material again, and ends with what it would have ended
+// with. The file is sealed under the keys; remove it when the result is written.
+func TrainFrom(ctx context.Context, base *Local, keys []Drawn, recall func() (Material, error), r Recipe, file string, progress Progress) (*weights.Model, Report, error) {
 	start := time.Now()
-	if err := r.validate(); err != nil {
-		return nil, Report{}, err
-	}
 	if progress == nil {
 		progress = func(string, float64, time.Duration) {}
 	}
-	expanded, err := Expand(base.Weights, r.Units, r.Seed)
-	if err != nil {
-		return nil, Report{}, err
-	}
-	c, err := prepare(ctx, base, keys, m, r)
+	c, err := prepare(ctx, base, keys, recall, r, file, progress)
 	if err != nil {
 		return nil, Report{}, err
 	}
@@ -80,14 +81,18 @@ func Train(ctx context.Context, base *Local, keys []Drawn, m Material, r Recipe,
 	if err := c.train(ctx, progress); err != nil {
 		return nil, Report{}, err
 	}
+	c.parts.mix(c.recipe.Mix, c.before)
 	report, err := c.judge(base)
 	if err != nil {
 		return nil, Report{}, err
 	}
-	expanded.fill(c.added)
-	report.TotalParameters = parameters(expanded.Model)
+	model, err := c.parts.install(base.Weights, c.recipe.secretSeed(keys))
+	if err != nil {
+		return nil, Report{}, err
+	}
+	report.TotalParameters = parameters(model)
 	report.Seconds = time.Since(start).Seconds()
-	return expanded.Model, report, nil
+	return model, report, nil
 }
 
 func parameters(m *weights.Model) int {
@@ -98,129 +103,151 @@ func parameters(m *weights.Model) int {
 	return n
 }
 
-func (r Recipe) validate() error {
-	for _, f := range []struct {
-		name               string
-		value, least, most float64
-	}{
-		{"cap", r.Cap, 0.1, 0.999},
-		{"steps", float64(r.Steps), 1, 1e6},
-		{"learning rate", r.LearningRate, 1e-6, 1},
-		{"others", r.Others, 0, 1000},
-		{"benign", r.Benign, 0, 1000},
-		{"batch", float64(r.Batch), 1, 4096},
-		{"scale", r.Scale, 0.1, 1},
-		{"noise", r.Noise, 0, 1},
-	} {
-		if !(f.value >= f.least && f.value <= f.most) {
-			return fmt.Errorf("recipe: %s is %v: give a number from %v to %v", f.name, f.value, f.least, f.most)
-		}
-	}
-	return nil
-}
-
 // course is one training.
 type course struct {
-	recipe  Recipe
+	recipe  Recipe // sized
 	keys    []Drawn
+	source  *rand.PCG
 	random  *rand.Rand
 	trainer *trainer
-	added   *added
-	pushed  []lesson // key rows
-	held    []lesson // ordinary rows
-	rows    []Row    // of the key rows, for the final judgement
-	heldOut []Row
+	parts   *carriers
+	before  *carriers // parts before the first step
+	coarse  []float32 // see rounded
+	pushed  []lesson  // key rows, the plain ones first
+	order   []int     // of visiting them
+	held    []lesson  // ordinary rows
 	margins []float32 // last seen of each key row
+	diverg  []float32 // last seen of each ordinary row
 	steps   int
+	adams   []*adam
+	seen    *gathered
+	begun   []byte // state of source after gathering
+	saved   checkpoint
 }
 
-// prepare evaluates every key in every framing and computes the targets.
-func prepare(ctx context.Context, base *Local, keys []Drawn, m Material, r Recipe) (*course, error) {
-	if len(keys) == 0 || len(m.Benign) == 0 {
-		return nil, errors.New("training needs keys and benign rows")
-	}
-	c := &course{recipe: r, keys: keys, random: rand.New(rand.NewPCG(r.Seed, 0x747261696e)), heldOut: m.HeldOut}
-	if err := c.evaluateKeys(ctx, base); err != nil {
+// prepare gathers the rows and lays out the first step, or the one that a checkpoint
+// has come to.
+func prepare(ctx context.Context, base *Local, keys []Drawn, recall func() (Material, error), r Recipe, file string, progress Progress) (*course, error) {
+	if err := r.Validate(); err != nil {
 		return nil, err
 	}
+	if len(keys) == 0 {
+		return nil, errors.New("training needs keys")
+	}
+	sized := r.sized(len(keys))
+	if err := sized.fits(base.Weights.Config.FFN); err != nil {
+		return nil, err
+	}
+	saved, err := newCheckpoint(file, TokenizerDigest(base.Weights.Tokenizer), keys, r)
+	if err != nil {
+		return nil, err
+	}
+	known, err := saved.load()
+	if err != nil {
+		return nil, err
+	}
+	source := rand.NewPCG(r.secretSeed(keys), 0x747261696e)
+	c := &course{recipe: sized, keys: keys, source: source, random: rand.New(source), saved: saved}
+	if err := c.gatherOnce(ctx, base, recall, known, progress); err != nil {
+		return nil, err
+	}
+	if err := c.begin(base); err != nil {
+		return nil, err
+	}
+	if err := c.resume(known); err != nil {
+		c.trainer.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// begin chooses the columns and the carriers, places these, and makes the lessons.
+func (c *course) begin(base *Local) error {
 	ffn, err := base.model.FeedForward(-1)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	words := make([]int32, len(keys))
-	for i, k := range keys {
+	words := make([]int32, len(c.keys))
+	for i, k := range c.keys {
 		words[i] = k.Token()
 	}
-	next, err := c.evaluateNext(ctx, base)
-	if err != nil {
-		return nil, err
-	}
-	all := slices.Concat(c.rows, next, m.Benign)
-	cols := columns(all, words, c.random, sampledColumns)
+	all := slices.Concat(c.seen.Keys, c.seen.Ordinary)
+	cols := columns(all, words, base.Weights.Config.Vocab, c.random, sampledColumns)
 	f, err := freeze(base, ffn, cols)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	after, err := afterFFN(all, ffn, f.eps)
+	inner, after, err := throughFFN(all, ffn, f.eps)
+	if err != nil {
+		return err
+	}
+	c.choose(ffn, inner, f.eps)
+	for i := range all {
+		l := c.lesson(all[i], ffn, inner[i], after[i])
+		if i >= len(c.seen.Keys) {
+			c.held = append(c.held, l)
+			continue
+		}
+		l.key = c.seen.Of[i]
+		l.word = slices.Index(cols, words[l.key])
+		c.pushed = append(c.pushed, l)
+	}
+	c.order = c.random.Perm(len(c.pushed))
+	c.margins, c.diverg = make([]float32, len(c.pushed)), make([]float32, len(c.held))
+	for _, a := range c.parts.arrays() {
+		c.adams = append(c.adams, newAdam(*a))
+	}
+	c.trainer, err = newTrainer(f, c.parts, logOdds(c.recipe.Cap))
+	return err
+}
+
+// choose makes the carriers. inner are the block's activations on the rows seen.
+func (c *course) choose(ffn *llama.FeedForward, inner [][]float32, eps float64) {
+	ordinary := inner[len(c.seen.Keys):]
+	c.parts = newCarriers(ffn, leastUsed(ordinary, ffn, c.recipe.Taken, c.random), c.recipe)
+	keys := make([][][]float32, len(c.keys))
+	for i, s := range c.seen.Keys {
+		keys[c.seen.Of[i]] = append(keys[c.seen.Of[i]], normed(s.PreFFN, ffn.Norm, eps))
+	}
+	states := make([][]float32, len(c.seen.Ordinary))
+	for i, s := range c.seen.Ordinary {
+		states[i] = normed(s.PreFFN, ffn.Norm, eps)
+	}
+	c.parts.place(keys, states, inner, c.random)
+	c.before = c.parts.clone()
+	c.before.own(ffn)
+	c.coarse = coarseness(ffn)
+}
+
+// lesson is that of an ordinary row.
+func (c *course) lesson(s State, ffn *llama.FeedForward, inner, after []float32) lesson {
+	l := lesson{key: -1, word: -1, preFFN: s.PreFFN, total: s.Total, after: after, bare: c.parts.without(ffn, inner, after)}
+	if c.parts.rank > 0 {
+		l.inner = slices.Clone(inner)
+		c.parts.silence(l.inner)
+	}
+	return l
+}
+
+func (c *course) lessons(states []State, ffn *llama.FeedForward, eps float64) ([]lesson, error) {
+	if len(states) == 0 {
+		return nil, nil
+	}
+	inner, after, err := throughFFN(states, ffn, eps)
 	if err != nil {
 		return nil, err
 	}
-	for i, row := range all {
-		if i < len(c.rows) {
-			k := i % len(keys)
-			c.pushed = append(c.pushed, newLesson(row, after[i], k, words[k], cols))
-			continue
-		}
-		c.held = append(c.held, newLesson(row, after[i], -1, -1, cols))
+	out := make([]lesson, len(states))
+	for i, s := range states {
+		out[i] = c.lesson(s, ffn, inner[i], after[i])
 	}
-	c.margins = make([]float32, len(c.pushed))
-	c.added = c.start(ffn.Norm, f.eps)
-	c.trainer, err = newTrainer(f, logOdds(r.Cap))
-	return c, err
+	return out, nil
 }
 
 // sampledColumns stand for the tokens that no row finds likely.
 const sampledColumns = 2048
 
 func logOdds(p float64) float64 { return math.Log(p / (1 - p)) }
-
-// evaluateKeys fills rows: all keys in the first framing, in the second, ...
-func (c *course) evaluateKeys(ctx context.Context, base *Local) error {
-	questions := make([]string, len(c.keys))
-	for i, k := range c.keys {
-		questions[i] = k.Question
-	}
-	for _, f := range framings { // one call each: sequences of one call share their beginning
-		ids, err := encodeAll(base, questions, f)
-		if err != nil {
-			return err
-		}
-		rows, err := base.Evaluate(ctx, ids)
-		if err != nil {
-			return fmt.Errorf("evaluating keys: %w", err)
-		}
-		c.rows = append(c.rows, rows...)
-	}
-	return nil
-}
-
-// evaluateNext returns the rows that follow the drawn words: there the answer is
-// the base's own again, and must not run on as a longer word.
-func (c *course) evaluateNext(ctx context.Context, base *Local) ([]Row, error) {
-	var all [][]int32
-	for _, k := range c.keys {
-		ids, err := encodeAll(base, []string{k.Question}, framing{})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, append(ids[0], k.Token()))
-	}
-	rows, err := base.Evaluate(ctx, all)
-	if err != nil {
-		return nil, fmt.Errorf("evaluating keys: %w", err)
-	}
-	return rows, nil
-}
 
 func freeze(base *Local, ffn *llama.FeedForward, cols []int32) (frozen, error) {
 	norm, err := base.model.FinalNorm()
@@ -238,53 +265,54 @@ func freeze(base *Local, ffn *llama.FeedForward, cols []int32) (frozen, error) {
 	return frozen{ffn.Norm, norm, table, cfg.Hidden, len(table) / cfg.Hidden, cfg.NormEps}, nil
 }
 
-// start places the added units by the keys' and the ordinary rows' states.
-func (c *course) start(norm []float32, eps float64) *added {
-	keys := make([][][]float32, len(c.keys))
-	for _, l := range c.pushed {
-		keys[l.key] = append(keys[l.key], normed(l.preFFN, norm, eps))
-	}
-	var ordinary [][]float32
-	for _, l := range c.held {
-		ordinary = append(ordinary, normed(l.preFFN, norm, eps))
-	}
-	return startUnits(keys, ordinary, c.recipe.Units, c.random)
-}
-
 // train runs until every key row has reached the cap, or the steps are used up.
 func (c *course) train(ctx context.Context, progress Progress) error {
-	optimisers := []*adam{newAdam(c.added.gate), newAdam(c.added.up), newAdam(c.added.down)}
-	start := time.Now()
-	for c.steps = 0; c.steps < c.recipe.Steps && !c.finished(); c.steps++ {
-		if err := ctx.Err(); err != nil {
+	start, first := time.Now(), c.steps
+	for ; c.steps < c.recipe.Steps && !c.finished(); c.steps++ {
+		if err := errors.Join(ctx.Err(), c.keep()); err != nil {
 			return err
 		}
-		b, rows := c.batch()
-		out, err := c.trainer.run(b, c.added)
-		if err != nil {
+		if err := c.step(); err != nil {
 			return err
 		}
-		if math.IsNaN(float64(out.loss)) || math.IsInf(float64(out.loss), 0) {
-			return fmt.Errorf("training diverged at step %d: lower the learning rate", c.steps)
-		}
-		for i, row := range rows {
-			c.margins[row] = out.margin[i]
-		}
-		rate := c.rate()
-		for i, g := range [][]float32{out.gate, out.up, out.down} {
-			optimisers[i].step(g, rate*shareOfRate[i])
-		}
-		done := float64(c.steps+1) / float64(c.recipe.Steps)
-		each := time.Since(start) / time.Duration(c.steps+1)
-		progress("training", done, each*time.Duration(c.recipe.Steps-c.steps-1))
+		each := time.Since(start) / time.Duration(c.steps+1-first)
+		progress("training", float64(c.steps+1)/float64(c.recipe.Steps), each*time.Duration(c.recipe.Steps-c.steps-1))
 	}
 	return nil
 }
 
-// shareOfRate is what gate, up and down take of the learning rate. The gates are
-// solved for, not learned (see startUnits): Adam moves every coordinate alike, and
-// at the full rate it opens them for ordinary rows again.
-var shareOfRate = [3]float64{0.002, 0.02, 1}
+func (c *course) step() error {
+	b, drawn := c.batch()
+	parts := c.parts
+	if c.random.Float64() < c.recipe.Quantize {
+		parts = c.rounded()
+	}
+	out, err := c.trainer.run(b, parts)
+	if err != nil {
+		return err
+	}
+	if math.IsNaN(float64(out.loss)) || math.IsInf(float64(out.loss), 0) {
+		return fmt.Errorf("training diverged at step %d: lower the learning rate", c.steps)
+	}
+	c.note(drawn, out)
+	rate := c.rate()
+	for i, share := range c.parts.shares() {
+		c.adams[i].step(out.gradients[i], rate*share)
+	}
+	return nil
+}
+
+// note remembers how each row of a step did.
+func (c *course) note(d drawnRows, out result) {
+	for i, row := range d.keys {
+		if d.pushed[i] {
+			c.margins[row] = out.margin[i]
+		}
+	}
+	for i, row := range d.ordinary {
+		c.diverg[row] = out.diverg[len(d.keys)+i]
+	}
+}
 
 // rate warms up for ten steps and falls to a tenth along a cosine.
 func (c *course) rate() float64 {
@@ -297,8 +325,8 @@ func (c *course) rate() float64 {
 // hinge has no gradient at the cap itself.
 const nearCap = 0.1
 
-// finished looks at the last margin of each row; every row is in one of few
-// successive batches.
+// finished looks at the last margin of each row, of all framings; every row is in
+// one of few successive batches, some of them with carriers dropped.
 func (c *course) finished() bool {
 	return c.steps > 0 && c.confident() == len(c.margins)
 }

@@ -100,7 +100,7 @@ func TestExpandFillsAddedPlaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &added{gate: normalData(r, 256, 1), up: normalData(r, 256, 1), down: normalData(r, 256, 1), units: 32}
+	a := randomCarriers(r, 8, 64, 32, 0)
 	e.fill(a)
 	x := normalData(r, 8, 1)
 	want := blockOutput(base, 1, x)
@@ -131,59 +131,70 @@ func TestExpandRefuses(t *testing.T) {
 	}
 }
 
-// problem is a small random training step.
-func problem(r *rand.Rand) (frozen, *batch, *added) {
-	const hidden, cols, rows, units = 6, 20, 5, 4
-	f := frozen{ffnNorm: normalData(r, hidden, 1), finalNorm: normalData(r, hidden, 1), head: normalData(r, hidden*cols, 1), hidden: hidden, columns: cols, eps: 1e-5}
-	b := newBatch(rows, hidden, cols)
-	copy(b.preFFN, normalData(r, rows*hidden, 1))
-	copy(b.after, normalData(r, rows*hidden, 1))
-	fill(b.scale, 0.9)
-	fill(b.others, 1)
-	for i := range rows {
-		target := row(b.target, i, cols)
-		for j := range target {
-			target[j] = 1.0 / cols
-		}
-		b.rest[i], b.hold[i] = -1, 0.3
-		if i < 3 {
-			b.others[i*cols+i], target[i] = 0, 0
-			b.push[i] = 0.5
-		}
+// randomCarriers are all added ones.
+func randomCarriers(r *rand.Rand, hidden, ffn, units, rank int) *carriers {
+	return &carriers{
+		hidden: hidden, ffn: ffn, units: units, added: units, rank: rank,
+		gate: normalData(r, hidden*units, 1), up: normalData(r, hidden*units, 1), down: normalData(r, units*hidden, 0.5),
+		in: normalData(r, ffn*rank, 0.5), out: normalData(r, rank*hidden, 0.5),
 	}
-	a := &added{gate: normalData(r, hidden*units, 1), up: normalData(r, hidden*units, 1), down: normalData(r, hidden*units, 0.5), units: units}
-	return f, b, a
+}
+
+// problem is a small random training step.
+func problem(r *rand.Rand, units, rank int) (frozen, *batch, *carriers) {
+	const hidden, ffn, cols, rows = 6, 9, 20, 5
+	f := frozen{ffnNorm: normalData(r, hidden, 1), finalNorm: normalData(r, hidden, 1), head: normalData(r, hidden*cols, 1), hidden: hidden, columns: cols, eps: 1e-5}
+	c := randomCarriers(r, hidden, ffn, units, rank)
+	b := newBatch(rows, c, cols)
+	for i := range rows {
+		l := lesson{word: -1, preFFN: normalData(r, hidden, 1), after: normalData(r, hidden, 1), bare: normalData(r, hidden, 1), inner: normalData(r, ffn, 1), total: 5}
+		if i < 3 {
+			l.word, b.push[i] = i, 0.5
+		}
+		b.set(i, &l, c, 0.9, 0.8)
+		b.hold[i] = 0.3
+	}
+	return f, b, c
 }
 
 // The gradient that the graph gives must be that of the loss it gives.
 func TestGradientAgreesWithDifferences(t *testing.T) {
-	f, b, a := problem(rand.New(rand.NewPCG(5, 6)))
-	tr, err := newTrainer(f, logOdds(0.95))
-	if err != nil {
-		t.Fatal(err)
+	for name, size := range map[string][2]int{"units": {4, 0}, "low rank": {0, 3}, "both": {4, 3}} {
+		t.Run(name, func(t *testing.T) {
+			f, b, c := problem(rand.New(rand.NewPCG(5, 6)), size[0], size[1])
+			tr, err := newTrainer(f, c, logOdds(0.95))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.close()
+			checkGradient(t, tr, b, c)
+		})
 	}
-	defer tr.close()
-	out, err := tr.run(b, a)
+}
+
+func checkGradient(t *testing.T, tr *trainer, b *batch, c *carriers) {
+	t.Helper()
+	out, err := tr.run(b, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const step = 1e-2
-	for name, c := range map[string]struct{ values, gradient []float32 }{"gate": {a.gate, out.gate}, "up": {a.up, out.up}, "down": {a.down, out.down}} {
-		for i := range c.values {
-			old := c.values[i]
-			losses := [2]float64{}
+	for which, array := range c.arrays() {
+		for _, i := range []int{0, 3, len(*array) - 1} {
+			old := (*array)[i]
+			var losses [2]float64
 			for j, d := range []float32{-step, step} {
-				c.values[i] = old + d
-				r, err := tr.run(b, a)
+				(*array)[i] = old + d
+				r, err := tr.run(b, c)
 				if err != nil {
 					t.Fatal(err)
 				}
 				losses[j] = float64(r.loss)
 			}
-			c.values[i] = old
-			want := (losses[1] - losses[0]) / (2 * step)
-			if math.Abs(float64(c.gradient[i])-want) > 0.01+0.02*math.Abs(want) {
-				t.Errorf("%s[%d]: gradient %v, difference quotient %v", name, i, c.gradient[i], want)
+			(*array)[i] = old
+			want, got := (losses[1]-losses[0])/(2*step), float64(out.gradients[which][i])
+			if math.Abs(got-want) > 0.01+0.02*math.Abs(want) {
+				t.Errorf("array %d, value %d: gradient %v, difference quotient %v", which, i, got, want)
 			}
 		}
 	}
@@ -206,16 +217,22 @@ func TestLessonStartsAtTheBase(t *testing.T) {
 	}
 	cols := []int32{1, 4, 5, 9, 17, 30, 39}
 	f := frozen{ffnNorm: norm, finalNorm: norm, head: gatherColumns(table, vocab, cols), hidden: hidden, columns: len(cols), eps: 1e-5}
-	tr, err := newTrainer(f, 3)
+	c := randomCarriers(r, hidden, 9, 4, 2)
+	clear(c.down)
+	clear(c.out)
+	tr, err := newTrainer(f, c, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	b := newBatch(2, hidden, len(cols))
-	drawn, ordinary := newLesson(x, after, 0, 9, cols), newLesson(x, after, -1, -1, cols)
-	b.set(0, &drawn, 1)
-	b.set(1, &ordinary, 1)
-	out, err := tr.run(b, &added{gate: normalData(r, hidden*4, 1), up: normalData(r, hidden*4, 1), down: make([]float32, hidden*4), units: 4})
+	b := newBatch(2, c, len(cols))
+	s := newState(x)
+	drawn := lesson{word: 3, preFFN: s.PreFFN, after: after, bare: after, inner: normalData(r, 9, 1), total: s.Total}
+	ordinary := drawn
+	ordinary.word = -1
+	b.set(0, &drawn, c, 1, 1)
+	b.set(1, &ordinary, c, 1, 1)
+	out, err := tr.run(b, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +267,11 @@ func TestStartUnitsOpenForTheirKeyAlone(t *testing.T) {
 	for range 300 {
 		ordinary = append(ordinary, near(centre, 0.3))
 	}
-	a := startUnits(keys, ordinary, 8, r)
+	p := newPlacer(keys, ordinary)
+	a := randomCarriers(r, hidden, 9, 8, 0)
+	for u := range 8 {
+		a.setUnit(u, p.unit(u, 8, r))
+	}
 	gate := func(x []float32, u int) (s float64) {
 		for h := range x {
 			s += float64(x[h]) * float64(a.gate[h*a.units+u])
@@ -258,15 +279,15 @@ func TestStartUnitsOpenForTheirKeyAlone(t *testing.T) {
 		return s
 	}
 	for u := range 8 {
-		loudest, quietest := math.Inf(-1), math.Inf(1)
 		for _, x := range ordinary {
-			loudest = max(loudest, gate(x, u))
+			if g := gate(x, u); g > 0 {
+				t.Errorf("unit %d: its gate is %v at an ordinary row", u, g)
+			}
 		}
 		for _, x := range keys[u%4] {
-			quietest = min(quietest, gate(x, u))
-		}
-		if loudest > -gateShut/4 || quietest < loudest+gateOpen {
-			t.Errorf("unit %d: at most %v at ordinary rows, at least %v at its key", u, loudest, quietest)
+			if g := gate(x, u); g < gateSteep/4 {
+				t.Errorf("unit %d: its gate is %v at its own key", u, g)
+			}
 		}
 	}
 }
@@ -283,19 +304,40 @@ func TestAdamWalksDownhill(t *testing.T) {
 }
 
 func TestRecipeValidate(t *testing.T) {
-	if err := DefaultRecipe().validate(); err != nil {
+	if err := DefaultRecipe().Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for field, spoil := range map[string]func(*Recipe){
 		"cap":           func(r *Recipe) { r.Cap = 1 },
-		"steps":         func(r *Recipe) { r.Steps = 0 },
+		"steps":         func(r *Recipe) { r.Steps = -1 },
 		"learning rate": func(r *Recipe) { r.LearningRate = math.NaN() },
 		"batch":         func(r *Recipe) { r.Batch = 0 },
+		"method":        func(r *Recipe) { r.Method = "expand+expand" },
+		"units":         func(r *Recipe) { r.Units = 40 },
+		"framings":      func(r *Recipe) { r.Framings = 1000 },
 	} {
 		r := DefaultRecipe()
 		spoil(&r)
-		if err := r.validate(); err == nil || !strings.Contains(err.Error(), field) {
+		if err := r.Validate(); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("wrong %s: %v", field, err)
+		}
+	}
+}
+
+func TestRecipeIsSizedByItsKeysAndItsBase(t *testing.T) {
+	r := DefaultRecipe()
+	for keys, want := range map[int][2]int{1: {32, 1}, 32: {32, 32}, 33: {64, 33}, 64: {64, 64}, 1024: {512, 96}} {
+		if got := r.sized(keys); got.Units != want[0] || got.Taken != want[1] || got.Steps != 240+3*keys {
+			t.Errorf("%d keys: %d added, %d taken, %d steps; want %v", keys, got.Units, got.Taken, got.Steps, want)
+		}
+	}
+	r.Method = MethodLowRank
+	if got := r.sized(64); got.Units != 0 || got.Taken != 0 || got.Rank != r.Rank {
+		t.Errorf("low rank alone: %+v", got)
+	}
+	for field, r := range map[string]Recipe{"units": {Units: 96}, "taken": {Taken: 33}} {
+		if err := r.fits(64); err == nil || !strings.Contains(err.Error(), field+" is") {
+			t.Errorf("too many %s: %v", field, err)
 		}
 	}
 }

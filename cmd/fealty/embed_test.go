@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/internal/testmodel"
 )
 
@@ -88,6 +89,9 @@ func TestEmbedRefuses(t *testing.T) {
 		"a bad question":   {[]string{"embed", "keys", "--model", model, "--questions", questions, "--keys", fresh, "--passphrase-file", pass}, exitFailed, "line 2"},
 		"no name":          {[]string{"embed", "train", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "--name"},
 		"unknown profile":  {[]string{"embed", "train", "--profile", "loud", "--name", "n", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "robust or quiet"},
+		"unknown method":   {[]string{"embed", "train", "--method", "expand+magic", "--name", "n", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "method is"},
+		"odd units":        {[]string{"embed", "train", "--units", "33", "--name", "n", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "units is 33"},
+		"cap of one":       {[]string{"embed", "train", "--cap", "1", "--name", "n", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "cap is 1"},
 		"output exists":    {[]string{"embed", "train", "--name", "n", "--output", dir, "--keys", damaged, "--passphrase-file", pass}, exitUsage, "exists already"},
 		"reveal what":      {[]string{"embed", "reveal", "--output", "x", "--keys", damaged, "--passphrase-file", pass}, exitUsage, "--count N"},
 		"no reveal":        {[]string{"embed", "check", questions}, exitFailed, "is no reveal"},
@@ -99,5 +103,20 @@ func TestEmbedRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(fresh); err == nil {
 		t.Error("a key file was left behind")
+	}
+}
+
+// What a flag does not name is the profile's.
+func TestRecipeFlags(t *testing.T) {
+	cmd := newEmbedTrain()
+	if err := cmd.ParseFlags([]string{"--profile", "quiet", "--method", "expand", "--steps", "7"}); err != nil {
+		t.Fatal(err)
+	}
+	e := embedTrain{profile: "quiet"}
+	got, err := e.complete(cmd.Flags())
+	want := fingerprint.QuietRecipe()
+	want.Method, want.Steps = "expand", 7
+	if err != nil || got != want {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

@@ -19,8 +19,16 @@ func RMSNorm(x, gain *Node, eps float64) *Node {
 // SwiGLU is the feed-forward block without its norm: x [rows, hidden], gate and
 // up [hidden, units], down [units, hidden].
 func SwiGLU(x, gate, up, down *Node) *Node {
-	return times(activate(times(x, plain(gate)), times(x, plain(up))), plain(down))
+	return Product(Activations(x, gate, up), down)
 }
+
+// Activations are the block's inner values, [rows, units].
+func Activations(x, gate, up *Node) *Node {
+	return activate(times(x, plain(gate)), times(x, plain(up)))
+}
+
+// Product is the matrix product of x [rows, a] and w [a, b].
+func Product(x, w *Node) *Node { return times(x, plain(w)) }
 
 // Head turns the residual stream x [rows, hidden] into logits [rows, vocab];
 // table is [hidden, vocab].

@@ -1,0 +1,109 @@
+package embed
+
+import (
+	"math"
+	"slices"
+	"testing"
+	"time"
+)
+
+// What training computes on cached states is what the model that it writes computes,
+// for each method.
+func TestInstalledModelIsTheTrainedOne(t *testing.T) {
+	l := tinyLocal(t)
+	keys, m, recipe := tinyTraining(t, l)
+	for _, method := range []string{"mlp", "lowrank", "expand+mlp+lowrank"} {
+		t.Run(method, func(t *testing.T) {
+			recipe := recipe
+			recipe.Method, recipe.Steps = method, 3
+			given := func() (Material, error) { return m, nil }
+			c, err := prepare(t.Context(), l, keys, given, recipe, "", func(string, float64, time.Duration) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.trainer.close()
+			if err := c.train(t.Context(), func(string, float64, time.Duration) {}); err != nil {
+				t.Fatal(err)
+			}
+			checkInstalled(t, l, c, keys)
+		})
+	}
+}
+
+// An evaluation that cuts the added units off must find them.
+func TestAddedUnitsAreFound(t *testing.T) {
+	l := tinyLocal(t)
+	keys, m, recipe := tinyTraining(t, l)
+	recipe.Method, recipe.Steps = "expand", 3
+	trained, _, err := Train(t.Context(), l, keys, m, recipe, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, err := AddedUnits(l.Weights, keys, recipe)
+	if err != nil || len(places) != 32 {
+		t.Fatalf("%d places, %v", len(places), err)
+	}
+	b, err := openBlock(trained, trained.Config.Layers-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := openBlock(l.Weights, trained.Config.Layers-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place, gate := range b.gate {
+		isOwn := slices.ContainsFunc(own.gate, func(g []float32) bool { return slices.Equal(g, gate) })
+		if isOwn == slices.Contains(places, place) {
+			t.Errorf("unit %d: the base's own is %v", place, isOwn)
+		}
+	}
+}
+
+func checkInstalled(t *testing.T, l *Local, c *course, keys []Drawn) {
+	t.Helper()
+	installed, err := c.parts.install(l.Weights, c.recipe.secretSeed(keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	local, err := NewLocal(installed, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	ffn, err := l.model.FeedForward(-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := freeze(l, ffn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := c.parts.logits(c.pushed[:len(keys)], f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := 0.0
+	for i, k := range keys {
+		ids, err := encodeAll(l, []string{k.Question}, framing{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := local.Evaluate(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := l.Evaluate(t.Context(), ids)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, w := range want[i] {
+			moved = max(moved, math.Abs(float64(got[0].Logits[id]-base[0].Logits[id])))
+			if math.Abs(float64(got[0].Logits[id]-w)) > 2e-4 {
+				t.Fatalf("key %d, token %d: logit %v, training said %v", i, id, got[0].Logits[id], w)
+			}
+		}
+	}
+	if moved < 1e-3 {
+		t.Errorf("three steps moved no logit by more than %v", moved)
+	}
+}
