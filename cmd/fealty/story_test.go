@@ -92,7 +92,32 @@ func (s *stack) goSDK(t *testing.T) {
 	if err != nil || len(models.Data) != 1 || models.Data[0].ID != demoModel {
 		t.Errorf("models: %v, %v", models, err)
 	}
+	if paris, berlin := s.score(t, client, " Paris"), s.score(t, client, " Berlin"); paris < berlin+1 || paris > 0 {
+		t.Errorf("the capital of France is scored %g for Paris and %g for Berlin", paris, berlin)
+	}
 	s.goErrors(ctx, t)
+}
+
+// score is the log-probability of an ending, asked for as evaluation tools do: the
+// prompt comes back with the scores of its tokens.
+func (s *stack) score(t *testing.T, client openai.Client, ending string) (sum float64) {
+	t.Helper()
+	const text = "The capital of France is"
+	reply, err := client.Completions.New(t.Context(), openai.CompletionNewParams{
+		Model: openai.CompletionNewParamsModel(demoModel), MaxTokens: openai.Int(1), Echo: openai.Bool(true), Logprobs: openai.Int(1),
+		Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String(text + ending)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores := reply.Choices[0].Logprobs
+	for i, token := range scores.Tokens[:len(scores.Tokens)-1] { // the last is the answer's
+		if scores.TextOffset[i] >= int64(len(text)) {
+			t.Logf("%q: %g", token, scores.TokenLogprobs[i])
+			sum += scores.TokenLogprobs[i]
+		}
+	}
+	return sum
 }
 
 func (s *stack) goStream(t *testing.T, client openai.Client) (text string, tokens int64) {
