@@ -23,6 +23,20 @@ func (s *Set) Copy(licensee string) []int {
 	return out
 }
 
+// DrawCopy is [Set.Draw] of the keys that one licensee's copy holds; those are all keys for
+// "", the creator's own.
+func (s *Set) DrawCopy(randomness Digest, licensee string) []Drawn {
+	all := s.Draw(randomness)
+	if licensee == "" {
+		return all
+	}
+	var out []Drawn
+	for _, i := range s.Copy(licensee) {
+		out = append(out, all[i])
+	}
+	return out
+}
+
 func (k Key) heldBy(licensee string) bool {
 	mac := hmac.New(sha256.New, k.Secret[:])
 	mac.Write([]byte("fealty licensee"))

@@ -58,6 +58,13 @@ func TestCopiesAreFairCoins(t *testing.T) {
 	if !slices.Equal(a, s.Copy("a")) {
 		t.Error("a copy changed")
 	}
+	drawn := s.DrawCopy(Digest{5}, "a")
+	if len(drawn) != len(a) || drawn[7].Question != s.Keys[a[7]].Question || drawn[7].Choice != s.Draw(Digest{5})[a[7]].Choice {
+		t.Error("a copy's keys are drawn otherwise than the set's")
+	}
+	if len(s.DrawCopy(Digest{5}, "")) != 2000 {
+		t.Error("the creator's own copy lacks keys")
+	}
 }
 
 // TestAccuse: a leaked copy with 64 keys is found among 40 licensees; innocents are

@@ -104,6 +104,7 @@ func (e *embedEval) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--output: %w", err)
 	}
 	p := newProgress(cmd.ErrOrStderr())
+	p.step("asking the base")
 	base, digest, err := e.base.open(cmd.Context(), p)
 	if err != nil {
 		return err
