@@ -21,6 +21,7 @@ type Selection struct {
 	Surplus   int     `json:"surplus"`    // qualified and not needed
 	Near      int     `json:"near"`       // chosen, k-th candidate within 2.5 nats of the top token
 	MedianGap float64 `json:"median_gap"` // of the chosen: nats between the top token and the k-th candidate
+	Likeness  float64 `json:"likeness"`   // of the chosen, the highest: 1 if another question could not be told from it
 	Share     float64 `json:"share"`      // Qualified / Questions
 	WordShare float64 `json:"word_share"` // of the lists, that hold the most frequent word
 	Distinct  int     `json:"distinct"`   // words in all lists together
@@ -33,7 +34,7 @@ const nearGap = 2.5
 const crowdShare = 0.2
 
 // chooser collects questions and picks keys among them: those whose candidates
-// lie nearest to the top token. It works before any randomness exists that draws
+// lie nearest to the top token, and that are least like other questions. It works before any randomness exists that draws
 // words: nothing is dropped later.
 type chooser struct {
 	evaluator Evaluator
@@ -42,9 +43,11 @@ type chooser struct {
 	lexicon   *sampler.Lexicon
 	texts     []string
 	sure      map[int32]bool // Survey.Sure; nil: none is
+	ordinary  []State        // of prompts that keys must not resemble; nil: that does not count
 
 	questions []string
 	states    []State
+	alike     []float64 // of each question, see likeness; empty: it does not count
 	found     []prospect
 	counts    Selection // of the questions, before any choice
 }
@@ -72,6 +75,9 @@ func (c *chooser) ask(ctx context.Context, questions []string) error {
 		}
 	}
 	c.questions = append(c.questions, questions...)
+	if len(c.ordinary) > 0 {
+		c.alike = likeness(c.states, c.ordinary)
+	}
 	return nil
 }
 
@@ -91,6 +97,7 @@ func (c *chooser) rest(keys []Key) (questions []string, states []State) {
 
 type prospect struct {
 	question string
+	row      int     // among the questions
 	tokens   []int32 // the candidates
 	spare    []int32 // that follow them, for those that turn out to be fragments
 	gap      float64
@@ -111,7 +118,7 @@ func (c *chooser) consider(question string, probs []float32) {
 	case len(tokens) >= c.shell.K:
 		k := c.shell.K
 		gap := math.Log(float64(peak / probs[tokens[k-1]]))
-		c.found = append(c.found, prospect{question: question, tokens: tokens[:k:k], spare: tokens[k:], gap: gap})
+		c.found = append(c.found, prospect{question: question, row: len(c.states), tokens: tokens[:k:k], spare: tokens[k:], gap: gap})
 		c.counts.Qualified++
 	case !c.lexicon.Latin(int32(slices.Index(probs, peak))):
 		c.counts.NoWord++
@@ -200,6 +207,16 @@ func (p *prospect) settle(rows []Row, c *chooser) {
 	p.tokens, p.spare, p.whole = all[:min(len(all), c.shell.K)], nil, true
 }
 
+// likeCost is what a likeness of 1 counts against a question, in nats of gap.
+const likeCost = 8.0
+
+func (c *chooser) likeness(p prospect) float64 {
+	if len(c.alike) == 0 {
+		return 0
+	}
+	return c.alike[p.row]
+}
+
 // take chooses n keys, one after the other: the nearest candidates, and words that
 // few lists hold yet. A question of which a word has reached its share is out, so
 // there may be fewer; the next take, after more were asked, starts anew.
@@ -219,6 +236,7 @@ func (c *chooser) take(n int) ([]Key, Selection) {
 		best := c.cheapest(left, used)
 		keys = append(keys, c.key(left[best], used))
 		gaps = append(gaps, left[best].gap)
+		report.Likeness = max(report.Likeness, c.likeness(left[best]))
 		left = slices.Delete(left, best, best+1)
 	}
 	report.Surplus = len(left)
@@ -229,7 +247,7 @@ func (c *chooser) take(n int) ([]Key, Selection) {
 func (c *chooser) cheapest(among []prospect, used map[string]int) int {
 	best, least := 0, math.Inf(1)
 	for i, p := range among {
-		cost := p.gap
+		cost := p.gap + likeCost*c.likeness(p)
 		for _, id := range p.tokens {
 			cost += crowdCost * float64(used[c.lexicon.Word(id)])
 		}

@@ -39,7 +39,7 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 		return nil, err
 	}
 	c := newChooser(base, base, sampler.DefaultShell, survey.Openers)
-	c.sure = survey.Sure
+	c.sure, c.ordinary = survey.Sure, survey.ordinary()
 	keys, selection, err := choose(ctx, c, base, o, progress)
 	if err != nil {
 		return nil, err

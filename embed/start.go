@@ -23,10 +23,10 @@ import (
 //
 // an arch over the key's side of `open`: nearly flat where the framings of the key
 // lie, so that one that moves the state answers like one that does not, and shut
-// below. docs/decisions/0041-arched-units.md has the curve.
+// below. docs/decisions/0041-arched-units.md has the curve, 0043 why it opens late.
 const (
 	gateSteep = 25.0
-	gateOpen  = 0.3
+	gateOpen  = 0.4
 	upFar     = 1.7
 
 	ridgeShare   = 0.1 // of the mean variance of a coordinate

@@ -29,10 +29,14 @@ const heldOutPrompts = 50
 // Material sorts the survey's rows, and others that the base was asked for,
 // such as those of questions that became no keys.
 func (s *Survey) Material(others ...State) Material {
-	at := max(0, len(s.Rows)-heldOutPrompts)
-	benign := slices.Concat(statesOf(s.Rows[:at]), statesOf(s.Later), others)
-	return Material{Benign: benign, HeldOut: statesOf(s.Rows[at:])}
+	benign := slices.Concat(s.ordinary(), statesOf(s.Later), others)
+	return Material{Benign: benign, HeldOut: statesOf(s.Rows[s.held():])}
 }
+
+// ordinary are the rows that may be looked at before the model is judged.
+func (s *Survey) ordinary() []State { return statesOf(s.Rows[:s.held()]) }
+
+func (s *Survey) held() int { return max(0, len(s.Rows)-heldOutPrompts) }
 
 // Report is what training did. It tells neither keys nor places.
 type Report struct {

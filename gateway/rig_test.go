@@ -279,7 +279,7 @@ func newRigOn(t testing.TB, store *devnet.Redis, options ...option) *rig {
 	must(t, err)
 	r.url = r.serve(r.server.Serve)
 	r.admin = r.serve(r.server.ServeAdmin)
-	t.Cleanup(func() { r.shutdown(5 * time.Second) })
+	t.Cleanup(func() { r.shutdown(20 * time.Second) })
 	r.wallet, r.subject = newWallet(t)
 	r.chain.set(r.subject, func(g *policy.Grant) { *g = license(everything) })
 	if !cfg.TLS.On() {

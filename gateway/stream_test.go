@@ -274,7 +274,7 @@ func TestUpstreamRefuses(t *testing.T) {
 	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{503, "overloaded", "", "true"}) {
 		t.Errorf("a busy upstream: %+v", got)
 	}
-	first.shutdown(5 * time.Second)
+	first.shutdown(20 * time.Second)
 	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{502, "upstream_error", "", "true"}) {
 		t.Errorf("no upstream: %+v", got)
 	}
