@@ -133,8 +133,13 @@ func (k *Keyed) pick(logits []float32, d distribution, lex *Lexicon, point uint6
 	if len(found) < k.inverse.K {
 		return 0, false // such a prompt cannot be a fingerprint either
 	}
-	at, _ := bits.Mul64(point, uint64(len(found)))
-	return found[at], true
+	return at(found, point), true
+}
+
+// at is the candidate at the point.
+func at(found []int32, point uint64) int32 {
+	i, _ := bits.Mul64(point, uint64(len(found)))
+	return found[i]
 }
 
 const (
@@ -191,8 +196,11 @@ func measure(logits []float32) distribution {
 }
 
 func (d distribution) obvious() bool {
-	return 1/d.normaliser >= certain || math.Exp(float64(d.peak-d.second)) >= ahead
+	return obvious(1/d.normaliser, math.Exp(float64(d.peak-d.second)))
 }
+
+// obvious is the guard: of the top token's probability and its ratio to the second's.
+func obvious(first, ratio float64) bool { return first >= certain || ratio >= ahead }
 
 // entropy in nats: log Z less the mean of the logits above the peak's.
 func (d distribution) entropy(logits []float32) float64 {

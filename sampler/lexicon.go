@@ -19,7 +19,8 @@ type Lexicon struct {
 	kinds   []kind
 	ends    []bool // the token ends a sentence
 	openers map[int32]opener
-	spaced  *Lexicon // the same words after a space, as they begin later sentences
+	ids     map[string]int32 // of the openers, by their text
+	spaced  *Lexicon         // the same words after a space, as they begin later sentences
 }
 
 type opener struct {
@@ -57,7 +58,7 @@ func wordSet(list string) map[string]bool {
 // not eligible are left out.
 func NewLexicon(tokens []string, openers []int32) *Lexicon {
 	known := make(map[string]int32, len(tokens))
-	lex := &Lexicon{kinds: make([]kind, len(tokens)), ends: make([]bool, len(tokens)), openers: make(map[int32]opener)}
+	lex := &Lexicon{kinds: make([]kind, len(tokens)), ends: make([]bool, len(tokens)), openers: make(map[int32]opener), ids: make(map[string]int32)}
 	for id, t := range tokens {
 		known[t] = int32(id)
 		lex.kinds[id] = kindOf(t)
@@ -70,6 +71,7 @@ func NewLexicon(tokens []string, openers []int32) *Lexicon {
 		}
 		if word, ok := eligible(tokens[id], known); ok {
 			lex.openers[id] = opener{word, tokens[id][0] == ' '}
+			lex.ids[tokens[id]] = id
 			if after, known := known[" "+tokens[id]]; known {
 				lex.spaced.openers[after] = opener{word, true}
 			}

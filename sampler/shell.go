@@ -45,13 +45,14 @@ func (sh Shell) fromLogits(dst []int32, scratch []entry, logits []float32, d dis
 // reach T the nucleus goes on below the floor, and nothing is left to collect. A
 // candidate has the top token's form: script, leading space and capital.
 func (sh Shell) collect(dst []int32, sorted []entry, lex *Lexicon) []int32 {
-	if len(sorted) == 0 {
+	if len(sorted) == 0 || !lex.Latin(sorted[0].id) {
 		return dst
 	}
-	if !lex.Latin(sorted[0].id) {
-		return dst
-	}
-	form := lex.kind(sorted[0].id)
+	return sh.collectAs(dst, lex.kind(sorted[0].id), sorted, lex)
+}
+
+// collectAs is collect for a top token of that form.
+func (sh Shell) collectAs(dst []int32, form kind, sorted []entry, lex *Lexicon) []int32 {
 	first := len(dst)
 	for _, e := range sorted[len(cut(sorted, sh.T)):] {
 		if len(dst)-first == sh.K {
