@@ -68,6 +68,9 @@ func init() { // filled here because the readers refer to functions that refer t
 		"guided_regex":          feature("guided decoding is not supported"),
 		"guided_choice":         feature("guided decoding is not supported"),
 		"guided_grammar":        feature("guided decoding is not supported"),
+		"regex":                 feature("guided decoding is not supported"),
+		"ebnf":                  feature("guided decoding is not supported"),
+		"structural_tag":        feature("guided decoding is not supported"),
 		"structured_outputs":    feature("guided decoding is not supported"),
 	}
 }

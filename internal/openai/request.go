@@ -205,37 +205,60 @@ func (r *Request) Prefix(n int) []byte {
 // token bound and, for streams, a usage chunk to meter by; a response is not kept
 // there for others to find. Every other byte stays as the caller sent it.
 func (r *Request) Rewrite(dst []byte, model string, maxTokens int) []byte {
-	ours := []member{{"model", string(AppendText(nil, model))}}
+	ours := []Change{{"model", string(AppendText(nil, model))}}
 	if bound := r.BoundBy(); bound != "" {
-		ours = append(ours, member{bound, itoa(maxTokens)})
+		ours = append(ours, Change{bound, itoa(maxTokens)})
 	}
 	switch {
 	case r.Kind == Response:
-		ours = append(ours, member{"store", "false"})
+		ours = append(ours, Change{"store", "false"})
 	case r.Stream:
-		ours = append(ours, member{"stream_options", `{"include_usage":true}`})
+		ours = append(ours, Change{"stream_options", `{"include_usage":true}`})
 	}
 	open := strings.IndexByte(string(r.text[:min(len(r.text), r.members[0].Start)]), '{') + 1
 	dst = append(dst, r.text[:open]...)
 	for _, o := range ours {
-		if !r.holds(o.name) {
-			dst = append(append(append(append(append(dst, '"'), o.name...), '"', ':'), o.value...), ',')
+		if !r.holds(o.Name) {
+			dst = append(append(append(append(append(dst, '"'), o.Name...), '"', ':'), o.Value...), ',')
 		}
 	}
 	at := open
 	for _, m := range r.members {
-		i := slices.IndexFunc(ours, func(o member) bool { return o.name == m.Name })
+		i := slices.IndexFunc(ours, func(o Change) bool { return o.Name == m.Name })
 		if i < 0 {
 			continue
 		}
-		dst = append(append(dst, r.text[at:m.Start]...), ours[i].value...)
+		dst = append(append(dst, r.text[at:m.Start]...), ours[i].Value...)
 		at = m.End()
 	}
 	return append(dst, r.text[at:]...)
 }
 
-// member is one that the gateway writes.
-type member struct{ name, value string }
+// Change is a member that the gateway writes; Value is raw JSON.
+type Change struct{ Name, Value string }
+
+// With is the caller's request as another one of the same kind: with some members
+// changed or added, and without those whose new value is empty.
+func (r *Request) With(changes ...Change) (*Request, error) {
+	body := []byte{'{'}
+	add := func(name string, value []byte) {
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(append(AppendText(body, name), ':'), value...)
+	}
+	for _, m := range r.members {
+		if !slices.ContainsFunc(changes, func(c Change) bool { return c.Name == m.Name }) {
+			add(m.Name, m.Value)
+		}
+	}
+	for _, c := range changes {
+		if c.Value != "" {
+			add(c.Name, []byte(c.Value))
+		}
+	}
+	return Parse(r.Kind, append(body, '}'))
+}
 
 // BoundBy is the name under which the answer's tokens are bounded; "" if there are
 // none.

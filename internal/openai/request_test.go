@@ -97,6 +97,21 @@ func TestParseMarksFeatures(t *testing.T) {
 	}
 }
 
+func TestWithChangesMembers(t *testing.T) {
+	r, err := Parse(Chat, []byte(` { "model" : "m", `+messages+`, "stream": true, "max_tokens": 4, "\u0078": [ 1 ] }`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.With(Change{"stream", ""}, Change{"temperature", "1"}, Change{"max_tokens", "1"}, Change{"seed", ""})
+	want := `{"model":"m",` + messages + `,"x":[ 1 ],"temperature":1,"max_tokens":1}`
+	if err != nil || string(got.text) != want || got.Stream || got.MaxTokens != 1 || got.Temperature != 1 || !r.Stream || r.MaxTokens != 4 {
+		t.Errorf("%s, %v; want %s", got.text, err, want)
+	}
+	if _, err := r.With(Change{"top_logprobs", "21"}); err == nil {
+		t.Error("a change that makes a wrong request is taken")
+	}
+}
+
 func TestRewriteKeepsEveryOtherByte(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{chat(``), `{"max_tokens":9,"model":"up",` + messages + `}`},
