@@ -305,6 +305,9 @@ func (a *answer) timed(tokens int) {
 	if a.grew.IsZero() {
 		a.trail.token()
 		a.pass.model.metrics.first.Update(now.Sub(a.began).Seconds())
+		if o, ok := a.backend.(Opened); ok && o.Opened() {
+			a.pass.model.metrics.opened.Update(now.Sub(a.began).Seconds())
+		}
 	} else {
 		a.pass.model.metrics.gap.Update(now.Sub(a.grew).Seconds() / float64(fresh))
 	}

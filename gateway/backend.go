@@ -57,3 +57,20 @@ type UpstreamStats struct {
 	Failures uint64 // of them that it failed at
 	Rests    uint64 // times that it was left alone for a while
 }
+
+// Opened is an Answer that may have been made in two steps, since inverse nucleus
+// sampling chose its first word.
+type Opened interface{ Opened() bool }
+
+// Opener is a Backend that makes such answers.
+type Opener interface {
+	// Openings says what became of the prompts that were chosen, in a fixed order.
+	Openings() []OpeningStats
+}
+
+// OpeningStats counts answers by what became of their opening: "shaped", or why they
+// were left alone.
+type OpeningStats struct {
+	Result string
+	Count  uint64
+}

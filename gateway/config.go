@@ -120,7 +120,7 @@ type ModelConfig struct {
 	Aliases []string      `yaml:"aliases"`
 	License LicenseConfig `yaml:"license"`
 	Backend BackendConfig `yaml:"backend"`
-	// InverseNucleus absent: on, with the defaults of package sampler.
+	// InverseNucleus absent: with weights on, as their manifest says; with upstreams off.
 	InverseNucleus *InverseNucleusConfig `yaml:"inverse_nucleus"`
 	DefaultTokens  int                   `yaml:"default_max_tokens"`
 	MaxTokens      int                   `yaml:"max_tokens"`
@@ -198,21 +198,15 @@ type UpstreamConfig struct {
 	Key   Secret   `yaml:"key"`   // unset: none is sent
 	Deny  []string `yaml:"deny"`  // request fields that it is never sent, beside the built-in list
 	Allow []string `yaml:"allow"` // fields of that list that it may be sent
+	// Continue is how it continues an answer whose first word is given: vllm, llamacpp
+	// or completions. Empty: it cannot, and inverse nucleus sampling is off for it.
+	Continue string `yaml:"continue"`
 }
 
 // HealthConfig is how upstreams are looked at between requests.
 type HealthConfig struct {
 	Path  string        `yaml:"path"`  // below the upstream's url. Empty: /models
 	Every time.Duration `yaml:"every"` // Zero: 5s
-}
-
-// InverseNucleusConfig is how ordinary answers are made to open like fingerprints.
-type InverseNucleusConfig struct {
-	Rate float64 `yaml:"rate"` // share of prompts; 0: off
-	T    float64 `yaml:"t"`    // 0: as the weights' manifest says
-	K    int     `yaml:"k"`    // 0: as the weights' manifest says
-	// Where: first, at an answer's first word, or sentences, at later beginnings too. Empty: first.
-	Where string `yaml:"where"`
 }
 
 // LimitsConfig bounds what clients may make the gateway hold.
@@ -395,10 +389,7 @@ func (m ModelConfig) validate(errs *problems, at string) {
 	errs.need(at+".max_tokens", m.MaxTokens >= 0 && m.MaxTokens <= 1<<20, "0 to 1048576 tokens")
 	errs.need(at+".default_max_tokens", m.MaxTokens == 0 || m.DefaultTokens <= m.MaxTokens, "at most max_tokens")
 	if n := m.InverseNucleus; n != nil {
-		errs.need(at+".inverse_nucleus.rate", n.Rate >= 0 && n.Rate <= 1, "a share from 0 to 1")
-		errs.need(at+".inverse_nucleus.t", n.T >= 0 && n.T < 1, "a mass from 0 to 1, 1 excluded")
-		errs.need(at+".inverse_nucleus.k", n.K >= 0 && n.K <= 100, "0 to 100")
-		errs.need(at+".inverse_nucleus.where", n.Where == "" || n.Where == "first" || n.Where == "sentences", "first or sentences")
+		n.validate(errs, at+".inverse_nucleus", m.Backend)
 	}
 	m.Backend.validate(errs, at+".backend")
 	m.Admission.validate(errs, at+".admission")
@@ -417,6 +408,7 @@ func (b BackendConfig) validate(errs *problems, at string) {
 	for name, list := range map[string][]UpstreamConfig{"upstreams": b.Upstreams, "fallback": b.Fallback} {
 		for i, u := range list {
 			errs.need(fmt.Sprintf("%s.%s[%d].url", at, name, i), httpURL(u.URL), "an http or https URL without user and query")
+			errs.need(fmt.Sprintf("%s.%s[%d].continue", at, name, i), slices.Contains([]string{"", "vllm", "llamacpp", "completions"}, u.Continue), "vllm, llamacpp or completions")
 		}
 	}
 }

@@ -56,6 +56,10 @@ func TestConfigRefusals(t *testing.T) {
 		{"url: https://models.example.net/v1", "url: https://models.example.net/v1?key=x", "models[1].backend.fallback[0].url"},
 		{"attempts: 3", "attempts: -1", "models[1].backend.attempts"},
 		{"prefix_affinity: 1024", "prefix_affinity: -1", "models[1].backend.prefix_affinity"},
+		{"rate: 0.2}", "rate: 0.2, from: ./served}", "models[0].inverse_nucleus.from"},
+		{"rate: 0.2, from: ./acme-large", "rate: 0.2", "models[1].inverse_nucleus.from"},
+		{"from: ./acme-large", "from: ./acme-large, where: sentences", "models[1].inverse_nucleus.where"},
+		{"continue: vllm  ", "continue: sglang", "models[1].backend.upstreams[0].continue"},
 		{"health: {path: /models, every: 5s}", "health: {path: models}", "models[1].backend.health.path"},
 		{"health: {path: /models, every: 5s}", "health: {every: 1ms}", "models[1].backend.health.every"},
 		{"connect: 5s", "connect: 5h", "timeouts.connect"},
@@ -82,6 +86,18 @@ func TestConfigRefusals(t *testing.T) {
 			t.Errorf("%s: the error repeats a secret: %v", c.new, err)
 		}
 	}
+}
+
+// Upstreams none of which can continue an answer leave nothing for the sampler to do.
+func TestConfigRefusesWhatNoUpstreamCanDo(t *testing.T) {
+	raw, err := os.ReadFile("../configs/serve.yaml")
+	must(t, err)
+	_, err = gateway.ParseConfig([]byte(strings.ReplaceAll(string(raw), "continue: vllm", "# ")))
+	if err == nil || !strings.Contains(err.Error(), "models[1].inverse_nucleus: need continue") {
+		t.Errorf("got %v", err)
+	}
+	_, err = gateway.ParseConfig([]byte(strings.Replace(string(raw), "continue: vllm\n", "# \n", 1)))
+	must(t, err) // one of two: its answers alone are opened
 }
 
 func TestSecret(t *testing.T) {

@@ -25,8 +25,8 @@ type counters struct {
 
 // modelMetrics are one model's.
 type modelMetrics struct {
-	queued, first, gap *metrics.Histogram
-	prompt, completion *metrics.Counter
+	queued, first, opened, gap *metrics.Histogram
+	prompt, completion         *metrics.Counter
 }
 
 // keyMetrics are one API key's.
@@ -65,6 +65,7 @@ func (c *counters) model(name string, q *queue) *modelMetrics {
 	return &modelMetrics{
 		queued:     c.set.NewHistogram("fealty_queue_seconds" + label),
 		first:      c.set.NewHistogram("fealty_time_to_first_token_seconds" + label),
+		opened:     c.set.NewHistogram("fealty_inverse_nucleus_first_token_seconds" + label),
 		gap:        c.set.NewHistogram("fealty_inter_token_seconds" + label),
 		prompt:     c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"prompt\"}", name)),
 		completion: c.set.NewCounter(fmt.Sprintf("fealty_tokens_total{model=%q,kind=\"completion\"}", name)),
@@ -153,6 +154,7 @@ func (c *counters) ofKey(id string) *keyMetrics {
 // writeUpstreams shows the servers that the models' backends ask.
 func (s *service) writeUpstreams(w io.Writer) {
 	for _, m := range s.listed {
+		writeOpenings(w, m)
 		servers, ok := m.Backend.(Reporter)
 		if !ok {
 			continue
@@ -165,5 +167,16 @@ func (s *service) writeUpstreams(w io.Writer) {
 			metrics.WriteCounterUint64(w, "fealty_upstream_failures_total"+label, u.Failures)
 			metrics.WriteCounterUint64(w, "fealty_upstream_rests_total"+label, u.Rests)
 		}
+	}
+}
+
+// writeOpenings shows what inverse nucleus sampling did to answers from elsewhere.
+func writeOpenings(w io.Writer, m *model) {
+	o, ok := m.Backend.(Opener)
+	if !ok {
+		return
+	}
+	for _, one := range o.Openings() {
+		metrics.WriteCounterUint64(w, fmt.Sprintf("fealty_inverse_nucleus_total{model=%q,result=%q}", m.cfg.Name, one.Result), one.Count)
 	}
 }

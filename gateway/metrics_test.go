@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"regexp"
@@ -12,8 +13,24 @@ import (
 	"github.com/fealty/fealty/gateway"
 )
 
-// pooled is a backend that says how its servers do.
+// pooled is a backend that says how its servers do, and opens every answer in two steps.
 type pooled struct{ gateway.Backend }
+
+type opened struct{ gateway.Answer }
+
+func (opened) Opened() bool { return true }
+
+func (p pooled) Generate(ctx context.Context, c gateway.Call) (gateway.Answer, error) {
+	a, err := p.Backend.Generate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return opened{a}, nil
+}
+
+func (pooled) Openings() []gateway.OpeningStats {
+	return []gateway.OpeningStats{{Result: "shaped", Count: 2}}
+}
 
 func (pooled) Stats() []gateway.UpstreamStats {
 	return []gateway.UpstreamStats{

@@ -24,6 +24,7 @@ import (
 	"github.com/fealty/fealty/gateway/upstream"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/engine"
+	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/internal/weights"
 	"github.com/fealty/fealty/licensecheck"
@@ -306,7 +307,11 @@ func (n *node) backend(ctx context.Context, m gateway.ModelConfig, c *licenseche
 	if m.Backend.Weights != "" {
 		return n.embedded(ctx, m, c, secret)
 	}
-	pool, err := openPool(m, t)
+	inverse, err := poolInverse(m, secret)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := openPool(m, t, inverse)
 	if err != nil {
 		return nil, err
 	}
@@ -315,11 +320,11 @@ func (n *node) backend(ctx context.Context, m gateway.ModelConfig, c *licenseche
 }
 
 // openPool is the servers that answer for one model.
-func openPool(m gateway.ModelConfig, t gateway.TimeoutsConfig) (*upstream.Pool, error) {
+func openPool(m gateway.ModelConfig, t gateway.TimeoutsConfig, inverse *sampler.Inverse) (*upstream.Pool, error) {
 	b := m.Backend
 	o := upstream.Options{
 		Connect: t.Connect, Headers: t.Headers, Silent: t.Silent, Attempts: b.Attempts,
-		CheckPath: b.Health.Path, Check: b.Health.Every,
+		CheckPath: b.Health.Path, Check: b.Health.Every, Inverse: inverse,
 	}
 	if n := b.PrefixAffinity; n != nil {
 		if o.Affinity = *n; *n == 0 {
@@ -342,7 +347,7 @@ func upstreamServers(list []gateway.UpstreamConfig) (out []upstream.Server, err 
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, upstream.Server{URL: u.URL, Model: u.Model, Key: []byte(key), Deny: u.Deny, Allow: u.Allow})
+		out = append(out, upstream.Server{URL: u.URL, Model: u.Model, Key: []byte(key), Deny: u.Deny, Allow: u.Allow, Continue: u.Continue})
 	}
 	return out, nil
 }
@@ -365,7 +370,7 @@ func (n *node) embedded(ctx context.Context, m gateway.ModelConfig, c *licensech
 		return nil, err
 	}
 	n.onClose(local.engine.Close)
-	inverse, err := n.inverse(m, manifest, local, secret)
+	inverse, err := inverseOf(m, manifest, local.tokens, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -411,9 +416,30 @@ func (n *node) attest(ctx context.Context, m gateway.ModelConfig, c *licensechec
 	return manifest, nil
 }
 
-// inverse is nil when the config turns it off, or when there is no manifest to
+// poolInverse is the sampler of a model whose weights are elsewhere; nil: none.
+func poolInverse(m gateway.ModelConfig, secret []byte) (*sampler.Inverse, error) {
+	set := m.InverseNucleus
+	if set == nil || set.From == "" {
+		return nil, nil
+	}
+	manifest, err := weights.ReadManifest(set.From)
+	if err != nil {
+		return nil, fmt.Errorf("inverse_nucleus.from: %w", err)
+	}
+	spec, err := tokenizer.ReadHF(set.From)
+	if err != nil {
+		return nil, fmt.Errorf("inverse_nucleus.from: %w", err)
+	}
+	tokens, err := tokenizer.New(spec)
+	if err != nil {
+		return nil, fmt.Errorf("inverse_nucleus.from: %w", err)
+	}
+	return inverseOf(m, manifest, tokens, secret)
+}
+
+// inverseOf is nil when the config turns it off, or when there is no manifest to
 // know the model's opening words from.
-func (n *node) inverse(m gateway.ModelConfig, manifest *weights.Manifest, local *localModel, secret []byte) (*sampler.Inverse, error) {
+func inverseOf(m gateway.ModelConfig, manifest *weights.Manifest, tokens *tokenizer.Tokenizer, secret []byte) (*sampler.Inverse, error) {
 	set := m.InverseNucleus
 	if manifest == nil || manifest.InverseNucleus == nil {
 		if set != nil && set.Rate > 0 {
@@ -430,7 +456,7 @@ func (n *node) inverse(m gateway.ModelConfig, manifest *weights.Manifest, local 
 	if rate == 0 {
 		return nil, nil
 	}
-	lexicon := sampler.NewLexicon(fingerprint.Texts(local.tokens), manifest.InverseNucleus.Openers)
+	lexicon := sampler.NewLexicon(fingerprint.Texts(tokens), manifest.InverseNucleus.Openers)
 	return &sampler.Inverse{Shell: shell, Rate: rate, Where: where, Secret: derive(secret, "inverse nucleus"), Model: m.Name, Lexicon: lexicon}, nil
 }
 

@@ -126,8 +126,8 @@ func startLlamaCPP(t *testing.T, path string) (url string) {
 	return url
 }
 
-// llamaCPP does the same; kill ends the server as a crash would.
-func llamaCPP(t *testing.T, path string) (url string, kill func()) {
+// llamaCPP does the same; kill ends the server as a crash would. more are arguments.
+func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,9 +135,9 @@ func llamaCPP(t *testing.T, path string) (url string, kill func()) {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
-	cmd := exec.Command(python(t), "-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
+	cmd := exec.Command(python(t), append([]string{"-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
 		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1",
-		"--interrupt_requests", "False") // it would end a running answer for a new one
+		"--interrupt_requests", "False"}, more...)...) // it would end a running answer for a new one
 	var logs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &logs, &logs
 	if err := cmd.Start(); err != nil {

@@ -6,8 +6,6 @@
 package embedded
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,9 +93,7 @@ func New(o Options) (*Backend, error) {
 func (b *Backend) Describe(m *openai.Model) {
 	m.ContextLength = b.o.Context
 	m.Attested = b.o.Attested
-	if i := b.o.Inverse; i != nil {
-		m.InverseNucleus = &openai.InverseNucleus{Rate: i.Rate, T: i.T, K: i.K, Floor: i.Floor, Where: cmp.Or(i.Where, sampler.First)}
-	}
+	m.InverseNucleus = gateway.ShowInverse(b.o.Inverse)
 }
 
 // Generate implements gateway.Backend.
@@ -225,10 +221,6 @@ func (b *Backend) room(c gateway.Call, prompt int) (int, error) {
 	return min(c.MaxTokens, left), nil
 }
 
-// shortest is the least length of an answer that inverse nucleus sampling may open:
-// of very short ones the first word is the whole answer.
-const shortest = 8
-
 // chooser samples one of the answers: equal seeds give equal answers, but not those
 // of one request.
 func (b *Backend) chooser(c gateway.Call, at, index int) (engine.Chooser, error) {
@@ -241,36 +233,12 @@ func (b *Backend) chooser(c gateway.Call, at, index int) (engine.Chooser, error)
 	if r.Seed != nil {
 		settings.Seed = uint64(*r.Seed) + uint64(index)
 	}
-	var first *sampler.Keyed
-	if b.o.Inverse != nil && c.MaxTokens >= shortest && !r.Logprobs && !r.Echo {
-		first = b.o.Inverse.For(normalised(r, at))
-	}
-	s, err := sampler.New(settings, first)
+	s, err := sampler.New(settings, c.Opening(b.o.Inverse, at))
 	if err != nil {
 		name, _, _ := strings.Cut(err.Error(), " ")
 		return nil, openai.Invalid(name, "%v.", err)
 	}
 	return s, nil
-}
-
-// normalised is the prompt as inverse nucleus sampling keys it: what a person would
-// call the same question, asked again, gets the same treatment.
-func normalised(r *openai.Request, at int) []byte {
-	var out bytes.Buffer
-	if r.Kind == openai.Completion {
-		for _, id := range r.Prompts[at].Tokens {
-			fmt.Fprint(&out, id, " ")
-		}
-		out.WriteString(strings.TrimSpace(r.Prompts[at].Text))
-		return out.Bytes()
-	}
-	for _, m := range r.Messages {
-		out.WriteString(m.Role)
-		out.WriteByte(0)
-		out.WriteString(strings.TrimSpace(m.Content))
-		out.WriteByte(0)
-	}
-	return out.Bytes()
 }
 
 // refuse words what the engine says of its own state.

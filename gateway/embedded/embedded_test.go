@@ -311,16 +311,3 @@ func TestInverseNucleus(t *testing.T) {
 		t.Errorf("described as %+v", m)
 	}
 }
-
-func TestNormalisedPrompts(t *testing.T) {
-	key := func(body string) string { return string(normalised(call(t, body).Request, 0)) }
-	one := key(ask + `}`)
-	if one != key(`{"messages":[{"role":"user","content":[{"type":"text","text":" hi\n"}]}],"temperature":0,"model":"other"}`) {
-		t.Error("white space, parts or settings make another prompt")
-	}
-	for _, other := range []string{`{"model":"m","messages":[{"role":"system","content":"hi"}]}`, `{"model":"m","messages":[{"role":"user","content":"h"},{"role":"user","content":"i"}]}`} {
-		if one == key(other) {
-			t.Errorf("%s is taken for the same prompt", other)
-		}
-	}
-}

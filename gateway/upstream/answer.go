@@ -116,7 +116,7 @@ func (a *answer) next() ([]byte, *failure) {
 		}
 		a.finished = verdict == last
 		if verdict != drop {
-			return event.Raw, nil
+			return a.framed(event)
 		}
 	}
 }
@@ -133,7 +133,25 @@ func (a *answer) whole() ([]byte, *failure) {
 		return nil, broken(err)
 	}
 	a.finished = true
+	if a.meter.opening == nil {
+		return body, nil
+	}
+	if body, err = a.meter.opening.whole(body, a.meter.spent()); err != nil {
+		return nil, broken(err)
+	}
 	return body, nil
+}
+
+// framed is what the client sees of an event.
+func (a *answer) framed(e openai.Event) ([]byte, *failure) {
+	if a.meter.opening == nil {
+		return e.Raw, nil
+	}
+	out, err := a.meter.opening.event(e, a.meter.spent())
+	if err != nil {
+		return nil, broken(err)
+	}
+	return out, nil
 }
 
 // transport words an error of the connection; a context that was ended says why
@@ -166,6 +184,9 @@ func hungUp(err error) bool {
 
 // Usage implements gateway.Answer.
 func (a *answer) Usage() openai.Usage { return a.meter.spent() }
+
+// Opened implements gateway.Opened.
+func (a *answer) Opened() bool { return a.meter.opening != nil }
 
 // Close implements gateway.Answer. An unfinished answer's connection is closed,
 // not reused.

@@ -40,6 +40,13 @@ func (h *health) take() {
 	h.trial = h.rests > 0
 }
 
+// untake is called when what take was called for is not sent after all.
+func (h *health) untake() {
+	h.asked--
+	h.inFlight--
+	h.trial = false
+}
+
 // begun is called when an answer's first bytes have come: others may be sent too.
 func (h *health) begun() { h.trial, h.until = false, time.Time{} }
 

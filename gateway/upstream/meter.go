@@ -10,13 +10,14 @@ import (
 )
 
 // meter reads what the gateway must know of an answer: its usage, its errors, its
-// end. It changes no byte.
+// end. It changes no byte. With an opening, what it reads is an answer's continuation.
 type meter struct {
 	request *openai.Request
 	usage   openai.Usage
 	told    bool // the upstream said its usage
 	chunks  int  // with content: the measure while no usage is known
 	ended   bool // a choice said why it ended
+	opening *opening
 }
 
 // verdict is what becomes of an event.
@@ -189,11 +190,11 @@ func cut(raw json.RawMessage) *failure {
 // spent is what was consumed so far. Without the upstream's word, as when a stream
 // was cut, every chunk counts as a token and every three bytes of the prompt.
 func (m *meter) spent() openai.Usage {
-	if m.told {
-		return m.usage
-	}
-	if m.chunks == 0 && m.request.Kind != openai.Embedding {
+	switch {
+	case m.told:
+		return m.opening.delivered(m.usage)
+	case m.chunks == 0 && m.request.Kind != openai.Embedding:
 		return openai.Usage{}
 	}
-	return openai.Spent((m.request.PromptBytes+2)/3, m.chunks)
+	return m.opening.delivered(openai.Spent((m.request.PromptBytes+2)/3, m.chunks))
 }

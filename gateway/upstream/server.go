@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/fealty/fealty/gateway"
@@ -27,6 +29,9 @@ func newServer(s Server) (*server, error) {
 		if c < ' ' || c == 0x7f {
 			return nil, errors.New("upstream: key holds a control character, which no header can")
 		}
+	}
+	if !slices.Contains([]string{"", VLLM, LlamaCPP, Completions}, s.Continue) {
+		return nil, fmt.Errorf("upstream: continue is %q: need vllm, llamacpp or completions", s.Continue)
 	}
 	out := &server{Server: s, deny: map[string]bool{}}
 	for _, list := range [][]string{Denied, s.Deny} {

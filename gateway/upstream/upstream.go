@@ -8,9 +8,10 @@
 //
 // Bytes go through in both directions. The gateway writes model, the token bound
 // and stream_options; of the answer it takes away only a usage chunk that it asked
-// for itself. No header of the caller's goes upstream, and no field of the deny
-// list ([Denied]). An answer that ends early is an error, never an end. Start with
-// [New].
+// for itself. The exception are answers that inverse nucleus sampling opens, in two
+// steps of which the client sees one answer ([Options].Inverse). No header of the
+// caller's goes upstream, and no field of the deny list ([Denied]). An answer that ends
+// early is an error, never an end. Start with [New].
 package upstream
 
 import (
@@ -24,6 +25,7 @@ import (
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/sampler"
 )
 
 const (
@@ -38,6 +40,10 @@ type Server struct {
 	Key   []byte // sent as a bearer token; empty: none
 	// Deny are fields that it is never sent, beside [Denied]; Allow takes from both.
 	Deny, Allow []string
+	// Continue is how it continues an answer whose first word is given: [VLLM],
+	// [LlamaCPP] or [Completions]. Empty: not at all, so that its answers are never
+	// opened by inverse nucleus sampling.
+	Continue string
 }
 
 // Options are a pool's servers and how they are asked.
@@ -59,6 +65,9 @@ type Options struct {
 	// a negative Check: never.
 	CheckPath string
 	Check     time.Duration
+
+	// Inverse opens a share of the answers, in two steps. nil: none. Its Where is First.
+	Inverse *sampler.Inverse
 }
 
 func (o Options) filled() Options {
@@ -84,6 +93,7 @@ type Pool struct {
 	o      Options
 	client *transport   // follows no redirect: it would carry the key to a place that nobody configured
 	tiers  [2][]*server // Servers, Fallback
+	shaped tally        // of the answers that inverse nucleus sampling was to open
 
 	mu   sync.Mutex // of the servers' health
 	stop context.CancelFunc
@@ -94,6 +104,14 @@ type Pool struct {
 func New(o Options) (*Pool, error) {
 	if len(o.Servers) == 0 {
 		return nil, errors.New("upstream: at least one server is required")
+	}
+	if i := o.Inverse; i != nil {
+		if err := i.Validate(); err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		if i.Where == sampler.Sentences {
+			return nil, errors.New("upstream: inverse_nucleus.where can only be first: what a server generates is not looked at token by token")
+		}
 	}
 	p := &Pool{o: o.filled()}
 	for tier, list := range [...][]Server{o.Servers, o.Fallback} {
@@ -131,7 +149,14 @@ func (p *Pool) Close() {
 }
 
 // Describe implements gateway.Backend: an upstream's weights cannot be seen.
-func (p *Pool) Describe(m *openai.Model) { m.Attested = false }
+func (p *Pool) Describe(m *openai.Model) {
+	m.Attested = false
+	p.each(func(s *server) {
+		if s.Continue != "" {
+			m.InverseNucleus = gateway.ShowInverse(p.o.Inverse)
+		}
+	})
+}
 
 // Generate implements gateway.Backend. It returns when the answer has begun: until
 // then nothing has reached the client, and a server that failed is replaced.
@@ -141,13 +166,16 @@ func (p *Pool) Generate(ctx context.Context, c gateway.Call) (gateway.Answer, er
 		return nil, refusal
 	}
 	prefix := c.Request.Prefix(p.o.Affinity)
+	if a := p.opened(ctx, c, prefix, skip); a != nil {
+		return a, nil
+	}
 	var f *failure
 	for attempt := 0; attempt < p.o.Attempts; attempt++ {
 		s := p.pick(time.Now(), prefix, skip)
 		if s == nil {
 			break
 		}
-		a, failed := p.ask(ctx, s, c)
+		a, failed := p.ask(ctx, s, c, nil)
 		if failed == nil {
 			return a, nil
 		}
@@ -182,10 +210,11 @@ func (p *Pool) deniers(r *openai.Request) (all []*server, refusal error) {
 	return all, refusal
 }
 
-// ask sends the request to one server and waits for the first bytes.
-func (p *Pool) ask(ctx context.Context, s *server, c gateway.Call) (*answer, *failure) {
+// ask sends the request to one server and waits for the first bytes. o is the word
+// that the request continues; nil: none.
+func (p *Pool) ask(ctx context.Context, s *server, c gateway.Call, o *opening) (*answer, *failure) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	a := &answer{pool: p, server: s, cancel: cancel, ctx: ctx, silent: p.o.Silent, call: c}
+	a := &answer{pool: p, server: s, cancel: cancel, ctx: ctx, silent: p.o.Silent, call: c, meter: meter{opening: o}}
 	a.watchdog = time.AfterFunc(p.o.Headers, func() { cancel(errSilent) })
 	if f := a.begin(); f != nil {
 		a.abandon()

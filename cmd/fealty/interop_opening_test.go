@@ -1,0 +1,84 @@
+//go:build interop
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/upstream"
+	"github.com/fealty/fealty/internal/modelstore"
+	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/sampler"
+)
+
+// TestInteropOpenings lets the pool open answers of llama.cpp's server, whose
+// log-probabilities have the form of completions: the answer of two requests begins
+// with a word of the shell, the same at each time, and its usage is of one.
+func TestInteropOpenings(t *testing.T) {
+	base, err := modelstore.SmolLM2(t.Context(), func(line string) { t.Log(line) })
+	must(t, err)
+	url, _ := llamaCPP(t, base, "--logits_all", "True")
+	dir, _ := openerFolder(t)
+	m := gateway.ModelConfig{
+		Name:           "acme",
+		Backend:        gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: url, Model: "base", Continue: "completions"}}},
+		InverseNucleus: &gateway.InverseNucleusConfig{Rate: 1, T: 0.3, K: 2, From: dir},
+	}
+	inverse, err := poolInverse(m, bytes.Repeat([]byte("s"), 32))
+	must(t, err)
+	pool, err := openPool(m, gateway.TimeoutsConfig{}, inverse)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	for _, prompt := range []string{
+		"We walked along the river until", "She opened the letter and", "He said to his brother that", "It rained all night, so",
+		"The old man was tired because", "They left the town when", "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of France is",
+	} {
+		first, before := "", shaped(pool)
+		for range 2 {
+			text, told, used := complete(t, pool, prompt)
+			if first != "" && text != first || used.CompletionTokens > 12 || used != told {
+				t.Errorf("%s: %q and then %q; metered %+v, told %+v", prompt, first, text, used, told)
+			}
+			first = text
+		}
+		t.Logf("%s: %q (shaped: %v)", prompt, first, shaped(pool) > before)
+		if n := shaped(pool) - before; n != 0 && n != 2 {
+			t.Errorf("%s: one of two equal prompts was shaped", prompt)
+		}
+	}
+	if t.Logf("%+v", pool.Openings()); shaped(pool) == 0 {
+		t.Error("no answer was opened")
+	}
+}
+
+func shaped(p *upstream.Pool) uint64 {
+	for _, o := range p.Openings() {
+		if o.Result == string(sampler.Chosen) {
+			return o.Count
+		}
+	}
+	return 0
+}
+
+// complete is one answer, as told and as metered.
+func complete(t *testing.T, p *upstream.Pool, prompt string) (text string, told, used openai.Usage) {
+	t.Helper()
+	r, err := openai.Parse(openai.Completion, fmt.Appendf(nil, `{"model":"acme","prompt":%q,"temperature":0,"max_tokens":12}`, prompt))
+	must(t, err)
+	a, err := p.Generate(t.Context(), gateway.Call{Request: r, Model: "acme", MaxTokens: 12})
+	must(t, err)
+	defer a.Close()
+	body, err := a.Next()
+	must(t, err)
+	if _, err := a.Next(); err != io.EOF {
+		t.Errorf("after the answer: %v", err)
+	}
+	var reply openai.Reply
+	must(t, json.Unmarshal(body, &reply))
+	return reply.Text(), *reply.Usage, a.Usage()
+}
