@@ -386,7 +386,18 @@ func TestServerDiesUnderLoad(t *testing.T) {
 		}
 		events(two, done)(w, r)
 	}
-	a, b := newMember(t, slow), newMember(t, slow)
+	// a stops within its answers before it dies, so that it has streams in hand then.
+	var dying atomic.Bool
+	var inHand atomic.Int32
+	a, b := newMember(t, func(w http.ResponseWriter, r *http.Request) {
+		if !dying.Load() {
+			slow(w, r)
+			return
+		}
+		events(one)(w, r)
+		inHand.Add(1)
+		<-r.Context().Done()
+	}), newMember(t, slow)
 	p := pool(t, upstream.Options{Servers: []upstream.Server{a.server(), b.server()}, Check: 50 * time.Millisecond})
 	var lost, cut, whole atomic.Int32
 	var clients sync.WaitGroup
@@ -415,13 +426,15 @@ func TestServerDiesUnderLoad(t *testing.T) {
 		})
 	}
 	until(t, "the load is on", func() bool { return whole.Load() > 32 })
+	dying.Store(true)
+	until(t, "the server has streams in hand", func() bool { return inHand.Load() > 0 })
 	a.Listener.Close()
 	a.CloseClientConnections()
 	close(dead)
 	clients.Wait()
 	t.Logf("%d whole, %d cut, %d lost", whole.Load(), cut.Load(), lost.Load())
 	if cut.Load() == 0 || cut.Load() > 16 {
-		t.Errorf("%d streams were cut, want those that the dead server had in hand", cut.Load())
+		t.Errorf("%d streams were cut, want those that the dead server had in hand: %d", cut.Load(), inHand.Load())
 	}
 	if s := p.Stats(); s[0].Healthy || s[0].InFlight+s[1].InFlight != 0 {
 		t.Errorf("stats: %+v", s)
