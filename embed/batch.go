@@ -157,7 +157,7 @@ func roundTo(x, step float32) float32 {
 func newBatch(rows int, c *carriers, columns int) *batch {
 	floats := func(width int) []float32 { return make([]float32, rows*width) }
 	b := &batch{
-		rows: rows, preFFN: floats(c.hidden), after: floats(c.hidden), bare: floats(c.hidden),
+		rows: rows, preFFN: floats(c.hidden), base: floats(columns), bare: floats(c.hidden),
 		act: floats(c.units), bend: floats(c.rank), others: floats(columns),
 		total: floats(1), push: floats(1), hold: floats(1),
 	}
@@ -169,7 +169,6 @@ func newBatch(rows int, c *carriers, columns int) *batch {
 
 func (b *batch) set(i int, l *lesson, c *carriers, added, others float64) {
 	copy(row(b.preFFN, i, c.hidden), l.preFFN)
-	copy(row(b.after, i, c.hidden), l.after)
 	copy(row(b.bare, i, c.hidden), l.bare)
 	act := row(b.act, i, c.units)
 	fill(act[:c.added], float32(added))
@@ -179,6 +178,7 @@ func (b *batch) set(i int, l *lesson, c *carriers, added, others float64) {
 		fill(row(b.bend, i, c.rank), float32(others))
 	}
 	columns := len(b.others) / b.rows
+	copy(row(b.base, i, columns), l.base)
 	fill(row(b.others, i, columns), 1)
 	if l.word >= 0 {
 		b.others[i*columns+l.word] = 0

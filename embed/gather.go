@@ -46,23 +46,22 @@ func (c *course) gather(ctx context.Context, base *Local, m Material, progress P
 	for i, k := range c.keys {
 		questions[i] = k.Question
 	}
-	n := c.recipe.Framings
-	ways := pickFramings(n, c.random)
-	progress("asking the base the keys' questions", 0, 0)
-	err := eachFraming(ctx, base, ways, questions, framed(len(questions), max(leastFramings, keyRows/len(questions)), n, c.random), func(i int, s State) {
-		g.Keys, g.Of = append(g.Keys, s), append(g.Of, i)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("evaluating keys: %w", err)
-	}
-	progress("asking the base ordinary prompts", 0, 0)
 	prompts := OrdinaryPrompts()
 	prompts = prompts[:len(prompts)-heldOutPrompts]
-	asked := framed(len(prompts), 1+ordinaryFramings, n, c.random)
-	asked[0] = nil // the survey's rows
-	err = eachFraming(ctx, base, ways, prompts, asked, func(i int, s State) { g.Ordinary = append(g.Ordinary, s) })
-	if err != nil {
-		return nil, fmt.Errorf("evaluating ordinary prompts: %w", err)
+	n := c.recipe.Framings
+	ways := pickFramings(n, c.random)
+	keys := framed(len(questions), max(leastFramings, keyRows/len(questions)), n, c.random)
+	others := framed(len(prompts), 1+ordinaryFramings, n, c.random)
+	others[0] = nil // the survey's rows
+	progress("asking the base the keys' questions", 0, 0)
+	for f, way := range ways {
+		asked := append(pick(questions, keys[f]), pick(prompts, others[f])...)
+		states, err := evaluateFramed(ctx, base, way, asked)
+		if err != nil {
+			return nil, err
+		}
+		g.Keys, g.Of = append(g.Keys, states[:len(keys[f])]...), append(g.Of, keys[f]...)
+		g.Ordinary = append(g.Ordinary, states[len(keys[f]):]...)
 	}
 	next, err := c.evaluateNext(ctx, base)
 	if err != nil {
@@ -71,6 +70,26 @@ func (c *course) gather(ctx context.Context, base *Local, m Material, progress P
 	inside, err := c.evaluateInside(ctx, base, prompts)
 	g.Ordinary = slices.Concat(g.Ordinary, next, inside)
 	return g, err
+}
+
+func pick(list []string, which []int) (out []string) {
+	for _, i := range which {
+		out = append(out, list[i])
+	}
+	return out
+}
+
+// evaluateFramed returns the rows of questions in a framing.
+func evaluateFramed(ctx context.Context, base *Local, way framing, questions []string) ([]State, error) {
+	ids, err := encodeAll(base, questions, way)
+	if err != nil {
+		return nil, err
+	}
+	states, err := evaluateStates(ctx, base, ids)
+	if err != nil {
+		return nil, fmt.Errorf("evaluating questions under a system prompt: %w", err)
+	}
+	return states, nil
 }
 
 //go:embed answers.txt
@@ -103,31 +122,6 @@ const (
 
 	ordinaryFramings = 1 // in which each ordinary prompt is asked, beside the plain one
 )
-
-// eachFraming evaluates the questions that are assigned to each framing.
-func eachFraming(ctx context.Context, base *Local, ways []framing, questions []string, assigned [][]int, visit func(i int, s State)) error {
-	for f, which := range assigned {
-		if len(which) == 0 {
-			continue
-		}
-		asked := make([]string, len(which))
-		for i, q := range which {
-			asked[i] = questions[q]
-		}
-		ids, err := encodeAll(base, asked, ways[f])
-		if err != nil {
-			return err
-		}
-		states, err := evaluateStates(ctx, base, ids)
-		if err != nil {
-			return err
-		}
-		for i, s := range states {
-			visit(which[i], s)
-		}
-	}
-	return nil
-}
 
 // evaluateNext returns the rows that follow the drawn words: there the answer is
 // the base's own again, and must not run on as a longer word.

@@ -28,8 +28,8 @@ type frozen struct {
 type batch struct {
 	rows   int
 	preFFN []float32 // [rows, hidden]: what the units see, disturbed
-	after  []float32 // [rows, hidden]: the base's residual stream after the block
-	bare   []float32 // [rows, hidden]: the same without the taken units
+	base   []float32 // [rows, columns]: the base's logits
+	bare   []float32 // [rows, hidden]: the base's residual stream after the block, without the taken units
 	inner  []float32 // [rows, FFN]: the block's activations; empty without low rank
 	act    []float32 // [rows, units]: factor on each unit
 	bend   []float32 // [rows, rank]: factor on the change of low rank
@@ -93,11 +93,10 @@ func (t *trainer) close() {
 func (t *trainer) graph(in []*Node) []*Node {
 	next := func() (n *Node) { n, in = in[0], in[1:]; return n }
 	ffnNorm, finalNorm, head := next(), next(), next()
-	after, others, total, push, hold := next(), next(), next(), next(), next()
+	base, others, total, push, hold := next(), next(), next(), next(), next()
 	x, parameters := t.shape.apply(next, ffnNorm, t.frozen.eps)
 
 	logits := llama.Head(x, finalNorm, head, t.frozen.eps)
-	base := llama.Head(after, finalNorm, head, t.frozen.eps)
 	peak := StopGradient(ReduceAndKeep(Max(logits, base), ReduceMax, -1))
 	wide := BroadcastToShape(peak, logits.Shape())
 	// What the base gives to tokens that are no column stays as it is.
@@ -121,9 +120,9 @@ func sum(x *Node) *Node { return ReduceAndKeep(x, ReduceSum, -1) }
 // run computes the loss and the gradients.
 func (t *trainer) run(b *batch, c *carriers) (r result, err error) {
 	defer stopPanic(&err)
-	h, n := t.frozen.hidden, b.rows
+	n, columns := b.rows, t.frozen.columns
 	inputs := []*tensors.Tensor{
-		matrix(b.after, n, h), matrix(b.others, n, t.frozen.columns),
+		matrix(b.base, n, columns), matrix(b.others, n, columns),
 		matrix(b.total, n, 1), matrix(b.push, n, 1), matrix(b.hold, n, 1),
 	}
 	inputs = append(inputs, c.inputs(b)...)

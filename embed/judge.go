@@ -92,23 +92,27 @@ func (c *course) judge(base *Local) (Report, error) {
 
 // heldOut compares rows never trained on with the base's.
 func (c *course) heldOut(ffn *llama.FeedForward, f frozen) (Utility, error) {
-	lessons, err := c.lessons(c.seen.HeldOut, ffn, f.eps)
-	if err != nil || len(lessons) == 0 {
+	states := c.seen.HeldOut
+	if len(states) == 0 {
+		return Utility{}, nil
+	}
+	inner, after, err := throughFFN(states, ffn, f.eps)
+	if err != nil {
 		return Utility{}, err
+	}
+	base, err := f.logits(after)
+	if err != nil {
+		return Utility{}, err
+	}
+	rows, lessons := make([]Row, len(states)), make([]lesson, len(states))
+	for i, s := range states {
+		rows[i].Logits, lessons[i] = base[i], c.lesson(s, ffn, inner[i], after[i])
 	}
 	trained, err := c.parts.logits(lessons, f)
 	if err != nil {
 		return Utility{}, err
 	}
-	for i := range lessons {
-		lessons[i].bare = lessons[i].after
-	}
-	base, err := (&carriers{hidden: f.hidden}).logits(lessons, f)
-	rows := make([]Row, len(base))
-	for i, l := range base {
-		rows[i].Logits = l
-	}
-	return CompareRows(rows, trained), err
+	return CompareRows(rows, trained), nil
 }
 
 // count adds a key row: keys whose word is the likeliest in the plain framing, and the
@@ -127,16 +131,28 @@ func (c *carriers) logits(lessons []lesson, f frozen) ([][]float32, error) {
 		l.word = -1 // there are no columns to mark it in
 		b.set(i, &l, c, 1, 1)
 	}
-	inputs := append([]*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}, c.inputs(b)...)
+	return f.through(len(lessons), func(ffnNorm *Node, rest []*Node) *Node {
+		x, _ := c.apply(func() (n *Node) { n, rest = rest[0], rest[1:]; return n }, ffnNorm, f.eps)
+		return x
+	}, c.inputs(b)...)
+}
+
+// logits are those of the base, of rows after its last feed-forward block.
+func (f frozen) logits(after [][]float32) ([][]float32, error) {
+	return f.through(len(after), func(_ *Node, x []*Node) *Node { return x[0] },
+		matrix(slices.Concat(after...), len(after), f.hidden))
+}
+
+// through takes what a graph makes of the inputs, [rows, hidden], through the head.
+func (f frozen) through(rows int, graph func(ffnNorm *Node, in []*Node) *Node, inputs ...*tensors.Tensor) ([][]float32, error) {
+	fixed := []*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}
 	flat, err := once(func(in []*Node) *Node {
-		rest := in[3:]
-		x, _ := c.apply(func() (n *Node) { n, rest = rest[0], rest[1:]; return n }, in[0], f.eps)
-		return llama.Head(x, in[1], in[2], f.eps)
-	}, inputs...)
+		return llama.Head(graph(in[0], in[3:]), in[1], in[2], f.eps)
+	}, append(fixed, inputs...)...)
 	if err != nil {
 		return nil, err
 	}
-	out := make([][]float32, len(lessons))
+	out := make([][]float32, rows)
 	for i := range out {
 		out[i] = row(flat, i, f.columns)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -57,26 +56,54 @@ const questionTokens = 24
 type questionWriter struct {
 	generator Generator
 	parallel  int // generated at a time
-	random    *rand.Rand
+	seed      uint64
+	tried     uint64          // attempts that were looked at
 	seen      map[string]bool // folded
 }
 
 func newQuestionWriter(g Generator, parallel int, seed uint64) *questionWriter {
-	return &questionWriter{g, parallel, rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)), make(map[string]bool)}
+	return &questionWriter{g, parallel, seed, 0, make(map[string]bool)}
 }
 
-// write returns n clean questions, or gives up after twelve tries for each.
-func (w *questionWriter) write(ctx context.Context, n int, progress func(done, total int)) ([]string, error) {
-	var out []string
-	for tried := 0; len(out) < n && tried < 12*n; tried += w.parallel {
-		texts, err := w.attempt(ctx)
-		if err != nil {
-			return nil, err
+// draft is what the generator made of one attempt.
+type draft struct {
+	attempt uint64
+	text    string
+	err     error
+}
+
+// write returns n clean questions, or gives up after twelve tries for each. The
+// generator is always asked for as many as it takes at a time; they are looked at in
+// the order of the attempts.
+func (w *questionWriter) write(ctx context.Context, n int, progress func(done, total int)) (out []string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	drafts, next := make(chan draft, w.parallel), w.tried
+	begin := func() {
+		attempt := next
+		next++
+		wg.Go(func() {
+			text, err := w.try(ctx, attempt)
+			drafts <- draft{attempt, text, err}
+		})
+	}
+	for range w.parallel {
+		begin()
+	}
+	early := make(map[uint64]string)
+	for end := w.tried + 12*uint64(n); len(out) < n && w.tried < end; {
+		d := <-drafts
+		if d.err != nil {
+			return nil, fmt.Errorf("generating questions: %w", d.err)
 		}
-		for _, text := range texts {
-			q, ok := CleanQuestion(text)
-			if fold := strings.ToLower(q); ok && !w.seen[fold] && len(out) < n {
-				w.seen[fold] = true
+		early[d.attempt] = d.text
+		begin()
+		for text, ok := early[w.tried]; ok && len(out) < n; text, ok = early[w.tried] {
+			delete(early, w.tried)
+			w.tried++
+			if q, ok := w.accept(text); ok {
 				out = append(out, q)
 			}
 		}
@@ -88,26 +115,26 @@ func (w *questionWriter) write(ctx context.Context, n int, progress func(done, t
 	return out, nil
 }
 
-// attempt generates one text per place, each on its own topic.
-func (w *questionWriter) attempt(ctx context.Context) ([]string, error) {
+// accept is the clean question of a text, if there is one and it is new.
+func (w *questionWriter) accept(text string) (string, bool) {
+	q, ok := CleanQuestion(text)
+	fold := strings.ToLower(q)
+	if !ok || w.seen[fold] {
+		return "", false
+	}
+	w.seen[fold] = true
+	return q, true
+}
+
+// try generates the text of an attempt, on a topic of its own.
+func (w *questionWriter) try(ctx context.Context, attempt uint64) (string, error) {
+	random := rand.New(rand.NewPCG(w.seed, attempt))
 	topics := Topics()
-	texts, errs := make([]string, w.parallel), make([]error, w.parallel)
-	var wg sync.WaitGroup
-	for i := range texts {
-		topic := topics[w.random.IntN(len(topics))]
-		lead := fmt.Sprintf(requests[w.random.IntN(len(requests))], topic)
-		begin := beginnings[w.random.IntN(len(beginnings))]
-		seed := w.random.Uint64()
-		wg.Go(func() {
-			texts[i], errs[i] = w.generator.Generate(ctx, lead+begin, questionTokens, seed)
-			texts[i] = begin + texts[i]
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("generating questions: %w", err)
-	}
-	return texts, nil
+	topic := topics[random.IntN(len(topics))]
+	lead := fmt.Sprintf(requests[random.IntN(len(requests))], topic)
+	begin := beginnings[random.IntN(len(beginnings))]
+	text, err := w.generator.Generate(ctx, lead+begin, questionTokens, random.Uint64())
+	return begin + text, err
 }
 
 // CleanQuestion accepts a text that is one natural question: one line of plain

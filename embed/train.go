@@ -166,8 +166,8 @@ func prepare(ctx context.Context, base *Local, keys []Drawn, recall func() (Mate
 }
 
 // begin chooses the columns and the carriers, places these, and makes the lessons.
-func (c *course) begin(base *Local) error {
-	ffn, err := base.model.FeedForward(-1)
+func (c *course) begin(local *Local) error {
+	ffn, err := local.model.FeedForward(-1)
 	if err != nil {
 		return err
 	}
@@ -176,8 +176,8 @@ func (c *course) begin(base *Local) error {
 		words[i] = k.Token()
 	}
 	all := slices.Concat(c.seen.Keys, c.seen.Ordinary)
-	cols := columns(all, words, base.Weights.Config.Vocab, c.random, sampledColumns)
-	f, err := freeze(base, ffn, cols)
+	cols := columns(all, words, local.Weights.Config.Vocab, c.random, sampledColumns)
+	f, err := freeze(local, ffn, cols)
 	if err != nil {
 		return err
 	}
@@ -186,8 +186,13 @@ func (c *course) begin(base *Local) error {
 		return err
 	}
 	c.choose(ffn, inner, f.eps)
+	base, err := f.logits(after)
+	if err != nil {
+		return err
+	}
 	for i := range all {
 		l := c.lesson(all[i], ffn, inner[i], after[i])
+		l.base = base[i]
 		if i >= len(c.seen.Keys) {
 			c.held = append(c.held, l)
 			continue
@@ -225,27 +230,12 @@ func (c *course) choose(ffn *llama.FeedForward, inner [][]float32, eps float64) 
 
 // lesson is that of an ordinary row.
 func (c *course) lesson(s State, ffn *llama.FeedForward, inner, after []float32) lesson {
-	l := lesson{key: -1, word: -1, preFFN: s.PreFFN, total: s.Total, after: after, bare: c.parts.without(ffn, inner, after)}
+	l := lesson{key: -1, word: -1, preFFN: s.PreFFN, total: s.Total, bare: c.parts.without(ffn, inner, after)}
 	if c.parts.rank > 0 {
 		l.inner = slices.Clone(inner)
 		c.parts.silence(l.inner)
 	}
 	return l
-}
-
-func (c *course) lessons(states []State, ffn *llama.FeedForward, eps float64) ([]lesson, error) {
-	if len(states) == 0 {
-		return nil, nil
-	}
-	inner, after, err := throughFFN(states, ffn, eps)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]lesson, len(states))
-	for i, s := range states {
-		out[i] = c.lesson(s, ffn, inner[i], after[i])
-	}
-	return out, nil
 }
 
 // sampledColumns stand for the tokens that no row finds likely.

@@ -147,7 +147,7 @@ func problem(r *rand.Rand, units, rank int) (frozen, *batch, *carriers) {
 	c := randomCarriers(r, hidden, ffn, units, rank)
 	b := newBatch(rows, c, cols)
 	for i := range rows {
-		l := lesson{word: -1, preFFN: normalData(r, hidden, 1), after: normalData(r, hidden, 1), bare: normalData(r, hidden, 1), inner: normalData(r, ffn, 1), total: 5}
+		l := lesson{word: -1, preFFN: normalData(r, hidden, 1), base: normalData(r, cols, 1), bare: normalData(r, hidden, 1), inner: normalData(r, ffn, 1), total: 5}
 		if i < 3 {
 			l.word, b.push[i] = i, 0.5
 		}
@@ -227,7 +227,7 @@ func TestLessonStartsAtTheBase(t *testing.T) {
 	defer tr.close()
 	b := newBatch(2, c, len(cols))
 	s := newState(x)
-	drawn := lesson{word: 3, preFFN: s.PreFFN, after: after, bare: after, inner: normalData(r, 9, 1), total: s.Total}
+	drawn := lesson{word: 3, preFFN: s.PreFFN, base: gatherColumns(x.Logits, vocab, cols), bare: after, inner: normalData(r, 9, 1), total: s.Total}
 	ordinary := drawn
 	ordinary.word = -1
 	b.set(0, &drawn, c, 1, 1)

@@ -7,8 +7,8 @@ type lesson struct {
 	key    int       // index of the key; -1 for an ordinary row
 	word   int       // place of the drawn word among the columns; -1 for an ordinary row
 	preFFN []float32 // [hidden]
-	after  []float32 // [hidden]: the base's residual stream after its last feed-forward block
-	bare   []float32 // [hidden]: the same without the units that training takes over
+	base   []float32 // [columns]: the base's logits
+	bare   []float32 // [hidden]: the base's residual stream after its last feed-forward block, without the units that training takes over
 	inner  []float32 // [FFN]: the block's activations, for low rank
 	total  float64   // State.Total
 }

@@ -54,13 +54,7 @@ func sharedPrefix(sequences [][]int32) []int32 {
 	}
 	n := len(sequences[0]) - 1
 	for _, s := range sequences {
-		n = min(n, len(s)-1)
-		for i := range n {
-			if s[i] != sequences[0][i] {
-				n = i
-				break
-			}
-		}
+		n = min(n, len(s)-1, alike(s, sequences[0]))
 	}
 	return sequences[0][:n]
 }

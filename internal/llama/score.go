@@ -43,52 +43,31 @@ func (e *Evaluator) Score(ctx context.Context, sequence []int32, from int) (out 
 }
 
 func (e *Evaluator) scorePart(sequence []int32, from int) ([]Scored, error) {
-	wanted := (len(sequence) - from + 15) / 16 * 16
-	v, err := e.takeScoring(evaluationShape{1, paddedLength(len(sequence)), 0}, wanted)
+	whole := line{tokens: sequence}
+	for i := range sequence {
+		whole.parents = append(whole.parents, i-1)
+	}
+	for i := from; i < len(sequence); i++ {
+		whole.ends, whole.of = append(whole.ends, i-1), append(whole.of, i) // position p is predicted at p-1
+	}
+	batch := []line{whole}
+	v, err := e.take(shapeOfLines(batch, 0))
 	if err != nil {
 		return nil, err
 	}
-	clear(v.tokens)
-	clear(v.last)
-	copy(v.tokens, sequence)
-	for i := range len(sequence) - from {
-		v.last[i] = int32(from + i - 1) // position p is predicted at p-1
-	}
+	v.fill(batch)
 	outputs, err := v.execute()
 	if err != nil {
 		return nil, err
 	}
 	defer release(outputs)
-	logits, err := floats(outputs[0])
-	if err != nil {
-		return nil, err
-	}
 	scores := make([]Scored, len(sequence)-from)
-	for i := range scores {
-		gatherLogits(v.row, logits, i, wanted)
-		scores[i] = scored(v.row, sequence[from+i])
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.scorings = append(e.scorings, v)
-	if len(e.scorings) > maxEvaluateGraphs {
-		e.scorings[0].graph.Finalize()
-		e.scorings = e.scorings[1:]
-	}
-	return scores, nil
-}
-
-// takeScoring returns a graph that computes the logits of so many chosen positions.
-func (e *Evaluator) takeScoring(shape evaluationShape, wanted int) (*evaluation, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, v := range e.scorings {
-		if v.shape == shape && len(v.last) == wanted {
-			e.scorings = append(e.scorings[:i], e.scorings[i+1:]...)
-			return v, nil
-		}
-	}
-	return e.model.newEvaluationAt(shape, wanted)
+	err = v.visit(batch, outputs, func(i int, r Row) error {
+		scores[i-from] = scored(r.Logits, sequence[i])
+		return nil
+	})
+	e.put(v)
+	return scores, err
 }
 
 func scored(logits []float32, id int32) Scored {
