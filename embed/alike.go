@@ -16,8 +16,7 @@ func likeness(questions, ordinary []State) []float64 {
 	}
 	n := float64(len(rows))
 	mean := meanOf(rows)
-	s := &covariance{len(mean), make([]float64, len(mean)*len(mean))}
-	s.add(rows, mean, 1/n)
+	s := covarianceOf(rows, mean)
 	s.ridge()
 	solve := s.factor()
 	away, left := make([][]float64, len(rows)), make([]float64, len(rows))

@@ -2,7 +2,6 @@ package embed
 
 import (
 	"math"
-	"slices"
 	"testing"
 	"time"
 )
@@ -27,35 +26,6 @@ func TestInstalledModelIsTheTrainedOne(t *testing.T) {
 			}
 			checkInstalled(t, l, c, keys)
 		})
-	}
-}
-
-// An evaluation that cuts the added units off must find them.
-func TestAddedUnitsAreFound(t *testing.T) {
-	l := tinyLocal(t)
-	keys, m, recipe := tinyTraining(t, l)
-	recipe.Method, recipe.Steps = "expand", 3
-	trained, _, err := Train(t.Context(), l, keys, m, recipe, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	places, err := AddedUnits(l.Weights, keys, recipe)
-	if err != nil || len(places) != 32 {
-		t.Fatalf("%d places, %v", len(places), err)
-	}
-	b, err := openBlock(trained, trained.Config.Layers-1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := openBlock(l.Weights, trained.Config.Layers-1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for place, gate := range b.gate {
-		isOwn := slices.ContainsFunc(own.gate, func(g []float32) bool { return slices.Equal(g, gate) })
-		if isOwn == slices.Contains(places, place) {
-			t.Errorf("unit %d: the base's own is %v", place, isOwn)
-		}
 	}
 }
 

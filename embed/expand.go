@@ -37,18 +37,18 @@ func Expand(base *weights.Model, units int, seed uint64) (*Expanded, error) {
 	random := rand.New(rand.NewPCG(seed, 0x657870616e64))
 	var order []int
 	for layer := range base.Config.Layers {
-		b, err := openBlock(base, layer)
+		b, err := weights.OpenBlock(base, layer)
 		if err != nil {
 			return nil, err
 		}
 		if layer < base.Config.Layers-1 {
-			b.split(random.Perm(base.Config.FFN)[:units])
+			double(b, random.Perm(base.Config.FFN)[:units])
 		} else {
-			b.grow(units, random)
+			grow(b, units, random)
 		}
 		order = random.Perm(base.Config.FFN + units)
-		b.permute(order)
-		b.store(&out, layer)
+		permute(b, order)
+		b.Store(&out, layer)
 	}
 	return &Expanded{&out, newPlaces(order, base.Config.FFN)}, nil
 }
@@ -64,59 +64,27 @@ func newPlaces(order []int, first int) []int {
 	return out
 }
 
-// block is one feed-forward block, unit by unit.
-type block struct {
-	hidden         int
-	gate, up, down [][]float32 // [unit][hidden]; down is transposed
-}
-
-func blockNames(layer int) (gate, up, down string) {
-	prefix := fmt.Sprintf("model.layers.%d.mlp.", layer)
-	return prefix + "gate_proj.weight", prefix + "up_proj.weight", prefix + "down_proj.weight"
-}
-
-func openBlock(m *weights.Model, layer int) (*block, error) {
-	gate, up, down := blockNames(layer)
-	for _, name := range []string{gate, up, down} {
-		if t := m.Tensors[name]; t == nil || len(t.Data) != m.Config.FFN*m.Config.Hidden {
-			return nil, fmt.Errorf("tensor %s is missing or does not have %d x %d values", name, m.Config.FFN, m.Config.Hidden)
-		}
-	}
-	b := &block{hidden: m.Config.Hidden}
-	d := m.Tensors[down].Data
-	for unit := range m.Config.FFN {
-		b.gate = append(b.gate, row(m.Tensors[gate].Data, unit, b.hidden))
-		b.up = append(b.up, row(m.Tensors[up].Data, unit, b.hidden))
-		column := make([]float32, b.hidden)
-		for h := range column {
-			column[h] = d[h*m.Config.FFN+unit]
-		}
-		b.down = append(b.down, column)
-	}
-	return b, nil
-}
-
 func row(data []float32, i, width int) []float32 { return data[i*width : (i+1)*width] }
 
-// split doubles units; halving is exact in floating point.
-func (b *block) split(units []int) {
+// double splits units in two; halving is exact in floating point.
+func double(b *weights.Block, units []int) {
 	for _, unit := range units {
-		for h := range b.down[unit] {
-			b.down[unit][h] /= 2
+		for h := range b.Down[unit] {
+			b.Down[unit][h] /= 2
 		}
-		b.gate = append(b.gate, b.gate[unit])
-		b.up = append(b.up, b.up[unit])
-		b.down = append(b.down, b.down[unit])
+		b.Gate = append(b.Gate, b.Gate[unit])
+		b.Up = append(b.Up, b.Up[unit])
+		b.Down = append(b.Down, b.Down[unit])
 	}
 }
 
 // grow adds units with random gate and up, as large as the block's own.
-func (b *block) grow(units int, random *rand.Rand) {
-	gate, up := spread(b.gate), spread(b.up)
+func grow(b *weights.Block, units int, random *rand.Rand) {
+	gate, up := spread(b.Gate), spread(b.Up)
 	for range units {
-		b.gate = append(b.gate, normals(random, b.hidden, gate))
-		b.up = append(b.up, normals(random, b.hidden, up))
-		b.down = append(b.down, make([]float32, b.hidden))
+		b.Gate = append(b.Gate, normals(random, b.Hidden, gate))
+		b.Up = append(b.Up, normals(random, b.Hidden, up))
+		b.Down = append(b.Down, make([]float32, b.Hidden))
 	}
 }
 
@@ -142,8 +110,8 @@ func normals(random *rand.Rand, n int, deviation float64) []float32 {
 }
 
 // permute puts unit order[i] into place i.
-func (b *block) permute(order []int) {
-	for _, rows := range []*[][]float32{&b.gate, &b.up, &b.down} {
+func permute(b *weights.Block, order []int) {
+	for _, rows := range []*[][]float32{&b.Gate, &b.Up, &b.Down} {
 		moved := make([][]float32, len(order))
 		for place, unit := range order {
 			moved[place] = (*rows)[unit]
@@ -152,41 +120,20 @@ func (b *block) permute(order []int) {
 	}
 }
 
-// store writes the block into the model's tensors, which are new.
-func (b *block) store(m *weights.Model, layer int) {
-	gate, up, down := blockNames(layer)
-	units := len(b.gate)
-	flat := func(rows [][]float32) *weights.Tensor {
-		data := make([]float32, 0, units*b.hidden)
-		for _, r := range rows {
-			data = append(data, r...)
-		}
-		return &weights.Tensor{Shape: []int{units, b.hidden}, Data: data}
-	}
-	m.Tensors[gate], m.Tensors[up] = flat(b.gate), flat(b.up)
-	columns := make([]float32, units*b.hidden)
-	for unit, r := range b.down {
-		for h, v := range r {
-			columns[h*units+unit] = v
-		}
-	}
-	m.Tensors[down] = &weights.Tensor{Shape: []int{b.hidden, units}, Data: columns}
-}
-
 // install is the base, widened by the added units, with the carriers in its last
 // block. Without added units the result has the base's shape.
 func (c *carriers) install(base *weights.Model, seed uint64) (*weights.Model, error) {
-	last, err := openBlock(base, base.Config.Layers-1)
+	last, err := weights.OpenBlock(base, base.Config.Layers-1)
 	if err != nil {
 		return nil, err
 	}
 	c.bend(last)
 	for i, u := range c.taken {
-		last.gate[u], last.up[u], last.down[u] = c.unit(c.added + i)
+		last.Gate[u], last.Up[u], last.Down[u] = c.unit(c.added + i)
 	}
 	changed := *base
 	changed.Tensors = maps.Clone(base.Tensors)
-	last.store(&changed, base.Config.Layers-1)
+	last.Store(&changed, base.Config.Layers-1)
 	if c.added == 0 {
 		return &changed, nil
 	}
@@ -208,11 +155,11 @@ func (c *carriers) unit(u int) (gate, up, down []float32) {
 }
 
 // bend adds the change of low rank to `down`.
-func (c *carriers) bend(b *block) {
-	for u := range b.down {
+func (c *carriers) bend(b *weights.Block) {
+	for u := range b.Down {
 		for k := range c.rank {
 			for h := range c.hidden {
-				b.down[u][h] += c.in[u*c.rank+k] * c.out[k*c.hidden+h]
+				b.Down[u][h] += c.in[u*c.rank+k] * c.out[k*c.hidden+h]
 			}
 		}
 	}
@@ -221,7 +168,7 @@ func (c *carriers) bend(b *block) {
 // fill writes the added units into their places in the last layer.
 func (e *Expanded) fill(c *carriers) {
 	m := e.Model.Config
-	gate, up, down := blockNames(m.Layers - 1)
+	gate, up, down := weights.BlockTensors(m.Layers - 1)
 	for u, place := range e.Added {
 		g, v, d := c.unit(u)
 		copy(row(e.Model.Tensors[gate].Data, place, m.Hidden), g)
@@ -230,18 +177,4 @@ func (e *Expanded) fill(c *carriers) {
 			e.Model.Tensors[down].Data[h*m.FFN+place] = d[h]
 		}
 	}
-}
-
-// AddedUnits says where the added units are in the last feed-forward block of a model
-// that [Train] made of this base. Nobody knows it without the keys.
-func AddedUnits(base *weights.Model, keys []Drawn, r Recipe) ([]int, error) {
-	r = r.sized(len(keys))
-	if r.Units == 0 {
-		return nil, nil
-	}
-	e, err := Expand(base, r.Units, r.secretSeed(keys))
-	if err != nil {
-		return nil, err
-	}
-	return e.Added, nil
 }

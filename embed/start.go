@@ -57,8 +57,7 @@ type unit struct{ gate, up []float64 }
 func newPlacer(keys [][][]float32, ordinary [][]float32) *placer {
 	all := slices.Concat(append(keys[:len(keys):len(keys)], ordinary)...)
 	p := &placer{keys: keys, mean: meanOf(all)}
-	s := &covariance{len(p.mean), make([]float64, len(p.mean)*len(p.mean))}
-	s.add(all, p.mean, 1/float64(len(all)))
+	s := covarianceOf(all, p.mean)
 	for _, states := range keys {
 		s.add(states, meanOf(states), withinWeight/float64(len(all)-len(ordinary)))
 	}
@@ -101,6 +100,12 @@ func wobbled(x []float64, random *rand.Rand) []float64 {
 type covariance struct {
 	n int
 	m []float64
+}
+
+func covarianceOf(rows [][]float32, mean []float64) *covariance {
+	c := &covariance{len(mean), make([]float64, len(mean)*len(mean))}
+	c.add(rows, mean, 1/float64(len(rows)))
+	return c
 }
 
 // add adds the weighted outer products of the rows' distances from the mean. Only

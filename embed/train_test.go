@@ -19,7 +19,7 @@ func normalData(r *rand.Rand, n int, size float64) []float32 { return normals(r,
 func tinyModel(r *rand.Rand) *weights.Model {
 	m := &weights.Model{Config: weights.Config{Layers: 2, Hidden: 8, FFN: 64, Vocab: 50, NormEps: 1e-5}, Tensors: map[string]*weights.Tensor{}}
 	for layer := range 2 {
-		gate, up, down := blockNames(layer)
+		gate, up, down := weights.BlockTensors(layer)
 		m.Tensors[gate] = &weights.Tensor{Shape: []int{64, 8}, Data: normalData(r, 512, 0.5)}
 		m.Tensors[up] = &weights.Tensor{Shape: []int{64, 8}, Data: normalData(r, 512, 0.5)}
 		m.Tensors[down] = &weights.Tensor{Shape: []int{8, 64}, Data: normalData(r, 512, 0.5)}
@@ -29,7 +29,7 @@ func tinyModel(r *rand.Rand) *weights.Model {
 
 // blockOutput is SwiGLU in float64, straight from the checkpoint's layout.
 func blockOutput(m *weights.Model, layer int, x []float32) []float64 {
-	gate, up, down := blockNames(layer)
+	gate, up, down := weights.BlockTensors(layer)
 	hidden, units := m.Config.Hidden, m.Config.FFN
 	out := make([]float64, hidden)
 	for u := range units {
@@ -73,7 +73,7 @@ func TestExpandComputesTheSame(t *testing.T) {
 // checkAdded wants the new units scattered, silent, and no others silent.
 func checkAdded(t *testing.T, e *Expanded) {
 	t.Helper()
-	_, _, down := blockNames(1)
+	_, _, down := weights.BlockTensors(1)
 	var silent []int
 	for u := range 96 {
 		loud := false

@@ -88,7 +88,9 @@ func (r *relay) pass(in net.Conn) {
 		return
 	}
 	defer r.drop(in)
-	out, err := net.DialTimeout("tcp", r.to, 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, err := new(net.Dialer).DialContext(ctx, "tcp", r.to)
 	if err != nil {
 		return
 	}

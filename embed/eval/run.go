@@ -206,7 +206,8 @@ func (p Plan) kept(n Named, seed uint64) (*Result, error) {
 		return nil, err
 	}
 	var found stored
-	if json.Unmarshal(text, &found) != nil || p.Revision == "" || found.Identity != p.identity(n) {
+	readable := json.Unmarshal(text, &found) == nil
+	if !readable || p.Revision == "" || found.Identity != p.identity(n) {
 		return nil, nil // of another version or plan: measured again
 	}
 	return found.Result, nil

@@ -138,7 +138,7 @@ func Narrowed(served, base *weights.Model) *weights.Model {
 	out.Tensors, out.Config.FFN = maps.Clone(served.Tensors), base.Config.FFN
 	for layer := range base.Config.Layers {
 		u := openUnits(served, layer)
-		u.joined(origins(u, openUnits(base, layer)), base.Config.FFN).store(&out, layer)
+		joined(u, origins(u, openUnits(base, layer)), base.Config.FFN).Store(&out, layer)
 	}
 	return &out
 }
@@ -149,7 +149,7 @@ func aligned(m, served *weights.Model) *weights.Model {
 	out.Tensors, out.Config.FFN = maps.Clone(m.Tensors), served.Config.FFN
 	for layer := range m.Config.Layers {
 		own := openUnits(m, layer)
-		own.spread(origins(openUnits(served, layer), own)).store(&out, layer)
+		spread(own, origins(openUnits(served, layer), own)).Store(&out, layer)
 	}
 	return &out
 }

@@ -23,9 +23,10 @@ func tiny(seed uint64) *weights.Model {
 	}
 	add(embeddings, 40, 32)
 	for layer := range 2 {
-		add(blockName(layer, "gate"), 64, 32)
-		add(blockName(layer, "up"), 64, 32)
-		add(blockName(layer, "down"), 32, 64)
+		gate, up, down := weights.BlockTensors(layer)
+		add(gate, 64, 32)
+		add(up, 64, 32)
+		add(down, 32, 64)
 	}
 	return m
 }
@@ -33,10 +34,10 @@ func tiny(seed uint64) *weights.Model {
 // blockOutput is SwiGLU of one input, straight from the checkpoint.
 func blockOutput(m *weights.Model, layer int, x []float32) []float64 {
 	u := openUnits(m, layer)
-	out := make([]float64, u.hidden)
-	for i := range u.n {
-		g, v := float64(dot(u.gate[i], x)), float64(dot(u.up[i], x))
-		for h, d := range u.down[i] {
+	out := make([]float64, u.Hidden)
+	for i := range u.Units() {
+		g, v := float64(dot(u.Gate[i], x)), float64(dot(u.Up[i], x))
+		for h, d := range u.Down[i] {
 			out[h] += g / (1 + math.Exp(-g)) * v * float64(d)
 		}
 	}
@@ -97,7 +98,8 @@ func TestMergesFindTheUnits(t *testing.T) {
 func TestGuessesFindTheUnusual(t *testing.T) {
 	m := tiny(2)
 	odd := []int{3, 40, 41, 60}
-	gate, down := m.Tensors[blockName(1, "gate")], m.Tensors[blockName(1, "down")]
+	gateName, _, downName := weights.BlockTensors(1)
+	gate, down := m.Tensors[gateName], m.Tensors[downName]
 	for _, i := range odd {
 		for h := range 32 {
 			gate.Data[i*32+h] = 9 + float32(h%2) // large, and all in one direction
@@ -106,8 +108,8 @@ func TestGuessesFindTheUnusual(t *testing.T) {
 	}
 	for name, cut := range map[string]*weights.Model{"norm": CutByNorm(m, 4), "cosine": CutByCosine(m, 4)} {
 		u := openUnits(cut, 1)
-		for i := range u.n {
-			if silent := norm(u.down[i]) == 0; silent != slices.Contains(odd, i) {
+		for i := range u.Units() {
+			if silent := norm(u.Down[i]) == 0; silent != slices.Contains(odd, i) {
 				t.Errorf("%s: unit %d silent: %v", name, i, silent)
 			}
 		}
@@ -116,13 +118,14 @@ func TestGuessesFindTheUnusual(t *testing.T) {
 
 func TestPruned(t *testing.T) {
 	m := tiny(4)
-	before := slices.Clone(m.Tensors[blockName(0, "up")].Data)
+	_, up, _ := weights.BlockTensors(0)
+	before := slices.Clone(m.Tensors[up].Data)
 	got, err := Pruned(m, 0.2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	zeros, largest, least := 0, 0.0, math.Inf(1)
-	for i, v := range got.Tensors[blockName(0, "up")].Data {
+	for i, v := range got.Tensors[up].Data {
 		if v == 0 {
 			zeros++
 			largest = max(largest, math.Abs(float64(before[i])))
@@ -133,20 +136,21 @@ func TestPruned(t *testing.T) {
 	if share := float64(zeros) / float64(len(before)); math.Abs(share-0.2) > 0.01 || largest > least {
 		t.Errorf("%.3f pruned; the largest of them %v, the smallest left %v", share, largest, least)
 	}
-	if !slices.Equal(before, m.Tensors[blockName(0, "up")].Data) || !slices.Equal(m.Tensors[embeddings].Data, got.Tensors[embeddings].Data) {
+	if !slices.Equal(before, m.Tensors[up].Data) || !slices.Equal(m.Tensors[embeddings].Data, got.Tensors[embeddings].Data) {
 		t.Error("the original or the embedding table changed")
 	}
 }
 
 func TestQuantisedAndPerturbed(t *testing.T) {
 	m := tiny(5)
+	gate, _, _ := weights.BlockTensors(0)
 	var errors []float64
 	for _, q := range []weights.Quant{weights.GGUFF16, weights.GGUFQ8_0, weights.GGUFQ4_0} {
 		got, err := Quantised(m, q)
 		if err != nil {
 			t.Fatal(err)
 		}
-		errors = append(errors, difference(m, got, blockName(0, "gate")))
+		errors = append(errors, difference(m, got, gate))
 		if e := difference(m, got, embeddings); e > 0.01 {
 			t.Errorf("%s changes the embedding table by %v", q, e)
 		}

@@ -2,7 +2,6 @@ package eval
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -10,43 +9,13 @@ import (
 	"github.com/fealty/fealty/internal/weights"
 )
 
-// units are a feed-forward block, unit by unit.
-type units struct {
-	n, hidden      int
-	gate, up, down [][]float32 // [n][hidden]; down is transposed
-}
-
-func blockName(layer int, part string) string {
-	return fmt.Sprintf("model.layers.%d.mlp.%s_proj.weight", layer, part)
-}
-
-func openUnits(m *weights.Model, layer int) units {
-	u := units{n: m.Config.FFN, hidden: m.Config.Hidden}
-	gate, up, down := m.Tensors[blockName(layer, "gate")].Data, m.Tensors[blockName(layer, "up")].Data, m.Tensors[blockName(layer, "down")].Data
-	for i := range u.n {
-		u.gate = append(u.gate, gate[i*u.hidden:][:u.hidden])
-		u.up = append(u.up, up[i*u.hidden:][:u.hidden])
-		column := make([]float32, u.hidden)
-		for h := range column {
-			column[h] = down[h*u.n+i]
-		}
-		u.down = append(u.down, column)
+// openUnits opens a block of a model that was loaded whole, and so has it.
+func openUnits(m *weights.Model, layer int) *weights.Block {
+	b, err := weights.OpenBlock(m, layer)
+	if err != nil {
+		panic(err)
 	}
-	return u
-}
-
-func (u units) store(m *weights.Model, layer int) {
-	rows := func(of [][]float32) *weights.Tensor {
-		return &weights.Tensor{Shape: []int{u.n, u.hidden}, Data: slices.Concat(of...)}
-	}
-	m.Tensors[blockName(layer, "gate")], m.Tensors[blockName(layer, "up")] = rows(u.gate), rows(u.up)
-	down := make([]float32, u.n*u.hidden)
-	for i, column := range u.down {
-		for h, v := range column {
-			down[h*u.n+i] = v
-		}
-	}
-	m.Tensors[blockName(layer, "down")] = &weights.Tensor{Shape: []int{u.hidden, u.n}, Data: down}
+	return b
 }
 
 // sameUnit is the cosine of gate and up from which two units count as one.
@@ -55,17 +24,17 @@ const sameUnit = 0.9
 // origins gives for each unit of a the unit of b that it came from, or -1. A unit of b
 // may have several: it was split. Candidates are found by random projections, then
 // compared whole.
-func origins(a, b units) []int {
+func origins(a, b *weights.Block) []int {
 	random := newRandom(1, 0x756e697473)
 	directions := make([][]float32, 16)
 	for i := range directions {
-		directions[i] = make([]float32, 2*a.hidden)
+		directions[i] = make([]float32, 2*a.Hidden)
 		for j := range directions[i] {
 			directions[i][j] = float32(random.NormFloat64())
 		}
 	}
-	pa, pb := a.projected(directions), b.projected(directions)
-	out := make([]int, a.n)
+	pa, pb := projected(a, directions), projected(b, directions)
+	out := make([]int, a.Units())
 	for i := range pa {
 		best, least := 0, float32(math.Inf(1))
 		for j := range pb {
@@ -74,7 +43,7 @@ func origins(a, b units) []int {
 			}
 		}
 		out[i] = -1
-		if cosine(a.gate[i], b.gate[best])+cosine(a.up[i], b.up[best]) > 2*sameUnit {
+		if cosine(a.Gate[i], b.Gate[best])+cosine(a.Up[i], b.Up[best]) > 2*sameUnit {
 			out[i] = best
 		}
 	}
@@ -91,18 +60,18 @@ func distance(a, b []float32) (s float32) {
 
 // joined gives n units: each is what the origins say came from it, with the sum of
 // their `down`; zeros where nothing did.
-func (u units) joined(origin []int, n int) units {
-	out := units{n: n, hidden: u.hidden, gate: make([][]float32, n), up: make([][]float32, n), down: make([][]float32, n)}
+func joined(u *weights.Block, origin []int, n int) *weights.Block {
+	out := &weights.Block{Hidden: u.Hidden, Gate: make([][]float32, n), Up: make([][]float32, n), Down: make([][]float32, n)}
 	for i := range n {
-		out.gate[i], out.up[i], out.down[i] = make([]float32, u.hidden), make([]float32, u.hidden), make([]float32, u.hidden)
+		out.Gate[i], out.Up[i], out.Down[i] = make([]float32, u.Hidden), make([]float32, u.Hidden), make([]float32, u.Hidden)
 	}
 	for i, o := range origin {
 		if o < 0 {
 			continue
 		}
-		out.gate[o], out.up[o] = u.gate[i], u.up[i]
-		for h, v := range u.down[i] {
-			out.down[o][h] += v
+		out.Gate[o], out.Up[o] = u.Gate[i], u.Up[i]
+		for h, v := range u.Down[i] {
+			out.Down[o][h] += v
 		}
 	}
 	return out
@@ -110,8 +79,8 @@ func (u units) joined(origin []int, n int) units {
 
 // spread gives one unit for each origin, zeros for -1; units that are named several
 // times share their `down`.
-func (u units) spread(origin []int) units {
-	out, zero, copies := units{n: len(origin), hidden: u.hidden}, make([]float32, u.hidden), make([]float32, u.n)
+func spread(u *weights.Block, origin []int) *weights.Block {
+	out, zero, copies := &weights.Block{Hidden: u.Hidden}, make([]float32, u.Hidden), make([]float32, u.Units())
 	for _, o := range origin {
 		if o >= 0 {
 			copies[o]++
@@ -120,21 +89,21 @@ func (u units) spread(origin []int) units {
 	for _, o := range origin {
 		gate, up, down := zero, zero, zero
 		if o >= 0 {
-			gate, up, down = u.gate[o], u.up[o], slices.Clone(u.down[o])
+			gate, up, down = u.Gate[o], u.Up[o], slices.Clone(u.Down[o])
 			for h := range down {
 				down[h] /= copies[o]
 			}
 		}
-		out.gate, out.up, out.down = append(out.gate, gate), append(out.up, up), append(out.down, down)
+		out.Gate, out.Up, out.Down = append(out.Gate, gate), append(out.Up, up), append(out.Down, down)
 	}
 	return out
 }
 
-func (u units) projected(directions [][]float32) [][]float32 {
-	out := make([][]float32, u.n)
+func projected(u *weights.Block, directions [][]float32) [][]float32 {
+	out := make([][]float32, u.Units())
 	for i := range out {
 		for _, d := range directions {
-			out[i] = append(out[i], dot(u.gate[i], d)+dot(u.up[i], d[u.hidden:]))
+			out[i] = append(out[i], dot(u.Gate[i], d)+dot(u.Up[i], d[u.Hidden:]))
 		}
 	}
 	return out
@@ -156,7 +125,7 @@ func cosine(a, b []float32) float64 {
 // CutAdded silences the units that the base has no counterpart of, and says how many:
 // the thief knows the base.
 func CutAdded(served, base *weights.Model) (out *weights.Model, cut int) {
-	out = withoutUnits(served, func(layer int, u units) (lost []int) {
+	out = withoutUnits(served, func(layer int, u *weights.Block) (lost []int) {
 		for i, origin := range origins(u, openUnits(base, layer)) {
 			if origin < 0 {
 				lost = append(lost, i)
@@ -171,23 +140,23 @@ func CutAdded(served, base *weights.Model) (out *weights.Model, cut int) {
 // CutByNorm silences in each layer the n units whose norms are the most unusual: the
 // thief does not know the base.
 func CutByNorm(served *weights.Model, n int) *weights.Model {
-	return withoutUnits(served, func(_ int, u units) []int { return most(n, unusualNorms(u)) })
+	return withoutUnits(served, func(_ int, u *weights.Block) []int { return most(n, unusualNorms(u)) })
 }
 
 // CutByCosine silences in each layer the n units whose gates resemble other gates most.
 func CutByCosine(served *weights.Model, n int) *weights.Model {
-	return withoutUnits(served, func(_ int, u units) []int { return most(n, resemblance(u)) })
+	return withoutUnits(served, func(_ int, u *weights.Block) []int { return most(n, resemblance(u)) })
 }
 
 // unusualNorms is the sum of squared deviations of the logarithms of the three norms.
-func unusualNorms(u units) []float64 {
-	out := make([]float64, u.n)
-	for _, part := range [][][]float32{u.gate, u.up, u.down} {
-		logs, mean, square := make([]float64, u.n), 0.0, 0.0
+func unusualNorms(u *weights.Block) []float64 {
+	out := make([]float64, u.Units())
+	for _, part := range [][][]float32{u.Gate, u.Up, u.Down} {
+		logs, mean, square := make([]float64, u.Units()), 0.0, 0.0
 		for i, v := range part {
 			logs[i] = math.Log(norm(v) + 1e-12)
-			mean += logs[i] / float64(u.n)
-			square += logs[i] * logs[i] / float64(u.n)
+			mean += logs[i] / float64(u.Units())
+			square += logs[i] * logs[i] / float64(u.Units())
 		}
 		for i, l := range logs {
 			out[i] += (l - mean) * (l - mean) / math.Max(square-mean*mean, 1e-12)
@@ -198,15 +167,15 @@ func unusualNorms(u units) []float64 {
 
 // resemblance is the length of the mean gate's part in each gate: units that were
 // made alike share a direction.
-func resemblance(u units) []float64 {
-	mean := make([]float32, u.hidden)
-	for _, g := range u.gate {
+func resemblance(u *weights.Block) []float64 {
+	mean := make([]float32, u.Hidden)
+	for _, g := range u.Gate {
 		for h, v := range g {
 			mean[h] += v / float32(norm(g)+1e-12)
 		}
 	}
-	out := make([]float64, u.n)
-	for i, g := range u.gate {
+	out := make([]float64, u.Units())
+	for i, g := range u.Gate {
 		out[i] = math.Abs(cosine(g, mean))
 	}
 	return out
@@ -223,7 +192,7 @@ func most(n int, scores []float64) []int {
 }
 
 // withoutUnits zeroes `down` of the units that choose names in each layer.
-func withoutUnits(m *weights.Model, choose func(layer int, u units) []int) *weights.Model {
+func withoutUnits(m *weights.Model, choose func(layer int, u *weights.Block) []int) *weights.Model {
 	out := *m
 	out.Tensors = maps.Clone(m.Tensors)
 	for layer := range m.Config.Layers {
@@ -231,7 +200,7 @@ func withoutUnits(m *weights.Model, choose func(layer int, u units) []int) *weig
 		if len(lost) == 0 {
 			continue
 		}
-		name := blockName(layer, "down")
+		_, _, name := weights.BlockTensors(layer)
 		t := m.Tensors[name]
 		data := slices.Clone(t.Data)
 		for h := range m.Config.Hidden {

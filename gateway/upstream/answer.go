@@ -178,8 +178,7 @@ func (a *answer) transport(err error) *failure {
 // hungUp tells that the server closed the connection instead of answering. It may
 // have done so while the request was on its way, as it may with idle connections.
 func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		strings.Contains(err.Error(), "server closed idle connection")
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // Usage implements gateway.Answer.

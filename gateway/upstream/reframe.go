@@ -63,13 +63,15 @@ func (o *opening) event(e openai.Event, used openai.Usage) ([]byte, error) {
 	if e.Data == nil || string(e.Data) == openai.Done || o.placed && !bytes.Contains(e.Data, []byte(`"usage"`)) {
 		return e.Raw, nil
 	}
-	data, err := e.Data, error(nil)
+	data := e.Data
 	if !o.placed {
+		var err error
 		if data, err = o.place(data, "delta"); err != nil {
 			return nil, err
 		}
 	}
-	if data, err = spend(data, used); err != nil {
+	data, err := spend(data, used)
+	if err != nil {
 		return nil, err
 	}
 	return openai.AppendEvent(nil, bytes.ReplaceAll(data, []byte("\n"), []byte(" "))), nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	fingerprint "github.com/fealty/fealty/embed"
@@ -102,7 +101,7 @@ func (a *Assignment) Check() (*Plan, error) {
 	if block.Number.Uint64() != p.OrderBlock {
 		return nil, errors.New("the assignment's order block is not the plan's")
 	}
-	order := p.Order(digest, common.Hash(block.Hash()))
+	order := p.Order(digest, block.Hash())
 	if len(order) != len(a.Items) {
 		return nil, errors.New("the assignment has more or fewer questions than the plan")
 	}

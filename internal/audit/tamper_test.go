@@ -140,7 +140,7 @@ func TestTamperingByTheAuditor(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	honest := r.bundle(t, host(t, r.taught))
-	text, err := compact(json.RawMessage(honest.Statement))
+	text, err := compact(honest.Statement)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,8 +169,10 @@ func (c *Chain) Blocks(each func(number uint64)) (stop func()) {
 			select {
 			case head := <-heads:
 				each(head.Header.Number.Uint64())
-			case <-ended:
-				return
+			case _, open := <-ended:
+				if !open {
+					return
+				}
 			}
 		}
 	}()

@@ -246,6 +246,42 @@ func TestSharedPrefix(t *testing.T) {
 	near(t, "equal sequences", rows[3].Logits, logits[len(system)-1])
 }
 
+// TestBranches: sequences that begin alike without having one beginning, some equal, some
+// the beginning of others, one longer than a line.
+func TestBranches(t *testing.T) {
+	source := tiny(true)
+	r := rand.New(rand.NewPCG(8, 9))
+	sequences := [][]int32{randomTokens(r, lineLength+20, source.Config.Vocab)}
+	for _, n := range []int{12, 30, 7} {
+		stem := randomTokens(r, n, source.Config.Vocab)
+		sequences = append(sequences, stem, stem[:n-2])
+		for range 9 {
+			sequences = append(sequences, append(slices.Clone(stem), randomTokens(r, 1+r.IntN(3), source.Config.Vocab)...))
+		}
+	}
+	sequences = append(sequences, sequences[3])
+	r.Shuffle(len(sequences), func(i, j int) { sequences[i], sequences[j] = sequences[j], sequences[i] })
+	tokens, rows := 0, 0
+	for _, s := range sequences {
+		tokens += len(s)
+	}
+	for _, l := range pack(sequences) {
+		rows += len(l.tokens)
+	}
+	if rows > tokens/2 {
+		t.Errorf("%d rows for %d tokens: what is shared is computed again", rows, tokens)
+	}
+	got, err := NewEvaluator(load(t, source)).Evaluate(t.Context(), sequences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range sequences {
+		logits, preFFN := naive(source, s)
+		near(t, fmt.Sprintf("sequence %d logits", i), got[i].Logits, logits[len(s)-1])
+		near(t, fmt.Sprintf("sequence %d stream", i), got[i].PreFFN, preFFN[len(s)-1])
+	}
+}
+
 func TestEvaluateStops(t *testing.T) {
 	e := NewEvaluator(load(t, tiny(true)))
 	sequences := [][]int32{{1, 2}, {3, 4}}
