@@ -60,23 +60,6 @@ func admission(a gateway.AdmissionConfig) option {
 	return func(c *gateway.Config, _ *gateway.Deps) { c.Models[0].Admission = a }
 }
 
-// asks sends a chat request that the returned function gives up.
-func (r *rig) asks(words string) (leave func()) {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", r.url+"/v1/chat/completions", strings.NewReader(strings.Replace(chatBody(""), "hi", words, 1)))
-	must(r.t, err)
-	req.Header.Set("Authorization", "Bearer "+r.key)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
-			resp.Body.Close()
-		}
-	}()
-	return func() { cancel(); <-done }
-}
-
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
@@ -85,45 +68,6 @@ func until(t testing.TB, what string, holds func() bool) {
 			t.Fatalf("not within 10 s: %s", what)
 		}
 	}
-}
-
-// Who leaves frees what it held, in whatever phase its request was, and is charged for
-// what was done for it.
-func TestClientGoneInAnyPhase(t *testing.T) {
-	prefills, ended := make(chan struct{}), make(chan struct{})
-	block := func(ctx context.Context, _ gateway.Call) (gateway.Answer, error) {
-		prefills <- struct{}{}
-		<-ctx.Done()
-		ended <- struct{}{}
-		return nil, ctx.Err()
-	}
-	r := newRig(t, withBackend(backendFunc(block)), admission(gateway.AdmissionConfig{Concurrent: 1}))
-	prefill := r.asks("first")
-	<-prefills
-	queued := r.asks("second")
-	until(t, "the second waits", func() bool { return r.metric(`fealty_requests_waiting{model="echo"}`) == "1" })
-	queued()
-	until(t, "the queue is empty", func() bool { return r.metric(`fealty_requests_waiting{model="echo"}`) == "0" })
-	if got := r.metric("fealty_answers_running"); got != "1" {
-		t.Errorf("%s answers hold a slot after the one that waited has left, want 1", got)
-	}
-	prefill()
-	select {
-	case <-ended:
-	case <-time.After(5 * time.Second):
-		t.Fatal("the backend still works for a client that has left")
-	}
-	r.settled()
-	if got := r.metric(`fealty_requests_total{code="client_gone"}`); got != "2" {
-		t.Errorf("counted %s requests whose client left, want 2", got)
-	}
-	if totals := r.do("GET", "/v1/usage", r.key, ""); !strings.Contains(totals.body, `"requests":1,"prompt_tokens":0,"completion_tokens":0`) {
-		t.Errorf("the ledger has the one that ran: %s", totals.body)
-	}
-	again := r.asks("third") // the place is free
-	<-prefills
-	again()
-	<-ended
 }
 
 // Three times as many requests as fit: those that find no place are told so at once, and
