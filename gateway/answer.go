@@ -15,6 +15,7 @@ import (
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/policy"
 )
 
@@ -38,6 +39,7 @@ type answer struct {
 	status      string             // for the ledger; "" while a stream runs
 	answered    int                // with this HTTP status
 	trail       *trail             // nil: not traced
+	seal        *seal              // nil: not to be signed
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -105,7 +107,7 @@ func (x *exchange) accept(kind openai.Kind, scope policy.Scope, t *trail) (*answ
 	if err != nil {
 		return nil, Call{}, err
 	}
-	a.trail = t
+	a.trail, a.seal = t, x.seal(body)
 	return a, call, nil
 }
 
@@ -209,6 +211,12 @@ func (x *exchange) whole(a *answer) error {
 	a.status, a.answered = "ok", http.StatusOK
 	x.http.SetContentType("application/json")
 	x.http.Response.SetBodyRaw(body)
+	if a.seal != nil {
+		a.seal.answer.Write(body)
+		if signature := a.signature(); signature != nil {
+			x.http.Response.Header.SetBytesV(wallet.SignatureHeader, signature)
+		}
+	}
 	x.s.metrics.request("ok")
 	return nil
 }
@@ -277,12 +285,18 @@ func (s *stream) advance() {
 	switch {
 	case errors.Is(err, io.EOF):
 		s.status = "ok"
+		if signature := s.signature(); signature != nil {
+			s.rest = append(append([]byte(wallet.SignatureComment), signature...), '\n')
+		}
 	case err != nil:
 		s.fail(s.why(err))
 	default:
 		used := s.backend.Usage()
 		s.record.Progress(used.PromptTokens, used.CompletionTokens)
 		s.rest = part
+		if s.seal != nil {
+			s.seal.addEvents(part)
+		}
 		s.timed(used.CompletionTokens)
 	}
 }

@@ -70,6 +70,8 @@ type HostConfig struct {
 	Passphrase Secret `yaml:"passphrase"`
 	// Delegation is a file from 'fealty license delegate'. Unset: Key is the controller's.
 	Delegation string `yaml:"delegation"`
+	// SignAnswers: answers are signed with Key, for who asks by the header x-fealty-sign.
+	SignAnswers bool `yaml:"sign_answers"`
 }
 
 // RedisConfig holds redis:// URLs, which are secrets.
@@ -265,7 +267,7 @@ func (c *Config) Validate() error {
 	errs.need("secret", c.Secret.Set(), "file:PATH of 32 random bytes or more, shared by the replicas")
 	errs.need("redis.state", c.Redis.State.Set(), "the URL of the state store")
 	errs.need("host.domain", c.Host.Domain != "", "the domain that holds the host grant")
-	errs.need("host.key", c.Host.Key.Set() || !c.Host.Passphrase.Set() && c.Host.Delegation == "", "a key, for the passphrase or delegation that is set")
+	errs.need("host.key", c.Host.Key.Set() || !c.Host.Passphrase.Set() && c.Host.Delegation == "" && !c.Host.SignAnswers, "a key, for the passphrase, delegation or sign_answers that is set")
 	c.Admin.validate(&errs)
 	c.Identity.validate(&errs, c.Chains)
 	c.Limits.validate(&errs)

@@ -33,6 +33,7 @@ func TestConfigRefusals(t *testing.T) {
 		{"token_ttl: 15m", "token_ttl: 15", "token_ttl"},
 		{"chain: base                       #", "chain: bass #", "identity.chain"},
 		{"key: file:/run/secrets/fealty-host", "delegation: x.json", "host.key"},
+		{"key: file:/run/secrets/fealty-host", "sign_answers: true", "host.key"},
 		{"key: file:/run/secrets/fealty-host", "key: 0x1234hunter2", "must not stand in the config"},
 		{"issuer: https://login.example.com", "issuer: https://api.example.com", "identity.issuers[0].issuer"},
 		{"issuer: https://login.example.com", "issuer: a|b", "identity.issuers[0].issuer"},

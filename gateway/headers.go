@@ -42,7 +42,7 @@ func (c CORSConfig) validate(errs *problems) {
 }
 
 // exposed are the headers that pages may read.
-const exposed = "x-request-id, openai-processing-ms, retry-after, x-should-retry, x-fealty-license, " +
+const exposed = "x-request-id, openai-processing-ms, retry-after, x-should-retry, x-fealty-license, x-fealty-signature, " +
 	"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, " +
 	"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 

@@ -280,10 +280,15 @@ func (s *service) describe(m *model) openai.Model {
 }
 
 func (s *service) caip2(chain string) string {
+	return "eip155:" + strconv.FormatUint(s.chainID(chain), 10)
+}
+
+// chainID of a chain that the config has.
+func (s *service) chainID(name string) uint64 {
 	for _, c := range s.cfg.Chains {
-		if c.Name == chain {
-			return "eip155:" + strconv.FormatUint(c.ChainID, 10)
+		if c.Name == name {
+			return c.ChainID
 		}
 	}
-	return ""
+	return 0
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/fealty/fealty/internal/wallet"
 )
 
-// HostKey signs what this host says of itself; *wallet.Key.
+// HostKey signs what this host says of itself, and its answers; *wallet.Key.
 type HostKey interface {
 	Address() [20]byte
 	Sign(text string) (wallet.Signed, error)
+	SignAnswer(domain string, a wallet.Answer) (wallet.AnswerSignature, error)
 }
 
 // HostProof is with what this host shows that it is the one that was granted. The
