@@ -38,6 +38,7 @@ type benchSize struct {
 	streams int           // at once
 	after   int           // streams on each connection
 	singles int           // requests of one client in one round
+	leaves  int           // clients that leave, in each phase
 }
 
 const idleStreams = 4000
@@ -51,7 +52,8 @@ func newBenchGateway() *cobra.Command {
 proxy on fasthttp, nginx if it is installed, and 'fealty serve' with everything on: API key, license
 from a chain, limits and usage in Redis, metrics. It sends them the same requests in turns and
 prints what they took: CPU time of each process by the system's own account, latency, first
-token, gaps between tokens, memory of idle streams, many licensees, overload.
+token, gaps between tokens, memory of idle streams, overload, what clients that leave leave
+behind, many licensees.
 
 On few cores the load generator takes most of the time: requests per second say little, the
 ratios of CPU time do. Rows are medians over rounds. It needs Linux (/proc).`,
@@ -71,9 +73,9 @@ func (b *benchGateway) run(cmd *cobra.Command) (err error) {
 	if b.licensees < 2000 || b.licensees > 1_000_000 {
 		return usagef("--licensees: %d; need 2000 to 1000000", b.licensees)
 	}
-	b.size = benchSize{rounds: 7, each: 2 * time.Second, streams: 64, after: 2, singles: 1500}
+	b.size = benchSize{rounds: 7, each: 2 * time.Second, streams: 64, after: 2, singles: 1500, leaves: 200}
 	if b.quick {
-		b.size = benchSize{rounds: 3, each: time.Second, streams: 64, after: 1, singles: 500}
+		b.size = benchSize{rounds: 3, each: time.Second, streams: 64, after: 1, singles: 500, leaves: 50}
 		b.licensees = max(2000, b.licensees/50)
 	}
 	b.p = newProgress(cmd.ErrOrStderr())
@@ -90,6 +92,7 @@ func (b *benchGateway) run(cmd *cobra.Command) (err error) {
 		{"profiles", b.profile},
 		{"idle streams", b.idle},
 		{"overload", b.overload},
+		{"clients that leave", b.leave},
 		{fmt.Sprintf("%d licensees", b.licensees), b.crowd},
 	} {
 		b.p.say("%s", step.name)

@@ -26,21 +26,27 @@ type line struct {
 const answerTime = 60 * time.Second
 
 func (l *line) send(ctx context.Context, request []byte) (*http.Response, error) {
+	if err := l.post(ctx, request); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(l.r, nil)
+}
+
+// post sends a request and waits for nothing.
+func (l *line) post(ctx context.Context, request []byte) error {
 	if l.conn == nil {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "tcp", l.address)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		l.conn, l.r = conn, bufio.NewReader(conn)
 	}
 	if err := l.conn.SetDeadline(time.Now().Add(answerTime)); err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := l.conn.Write(request); err != nil {
-		return nil, err
-	}
-	return http.ReadResponse(l.r, nil)
+	_, err := l.conn.Write(request)
+	return err
 }
 
 func (l *line) close() {

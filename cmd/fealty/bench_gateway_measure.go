@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -174,14 +173,9 @@ func (b *benchGateway) profile(ctx context.Context) error {
 	} {
 		working := make(chan error, 1)
 		go func() { working <- work() }()
-		l := line{address: c.admin}
-		status, body, err := l.ask(ctx, fmt.Appendf(nil, "GET /debug/pprof/profile?seconds=%d HTTP/1.1\r\nHost: %s\r\n\r\n", seconds-1, c.admin))
-		l.close()
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("the profile was answered with %d", status)
-		}
+		profile, err := c.see(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds-1))
 		if err == nil {
-			err = os.WriteFile(filepath.Join(b.profiles, name+".pprof"), body, 0o600)
+			err = os.WriteFile(filepath.Join(b.profiles, name+".pprof"), []byte(profile), 0o600)
 		}
 		if err := errors.Join(err, <-working); err != nil {
 			return err

@@ -21,6 +21,7 @@ const (
 	modeSlow    = "slow"    // after mockDelay
 	modeStream  = "sse"     // mockFrames events, mockDelay apart
 	modeIdle    = "idle"    // one event, then silence until the client leaves
+	modeSilent  = "silent"  // nothing until the client leaves
 
 	mockDelay  = 20 * time.Millisecond
 	mockFrames = 64
@@ -89,6 +90,9 @@ func listenUntil(ctx context.Context, address string) (net.Listener, error) {
 
 func mock(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body) // so that the connection can be used again
+	if r.Method == http.MethodGet {
+		return // a check of health
+	}
 	mode, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch mode {
 	case modeSlow:
@@ -97,6 +101,8 @@ func mock(w http.ResponseWriter, r *http.Request) {
 	case modeInstant:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, mockReply) // the client sees what is missing
+	case modeSilent:
+		<-r.Context().Done()
 	case modeStream, modeIdle:
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 		w.Header().Set("X-Accel-Buffering", "no") // nginx would hold the events back

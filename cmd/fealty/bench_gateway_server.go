@@ -157,7 +157,7 @@ func (b *benchGateway) config(ctx context.Context, address string) (gateway.Conf
 	model := cfg.Models[0]
 	model.Caps = gateway.CapsConfig{RPM: 1 << 30, TokensPerDay: 1 << 45}
 	cfg.Models = nil
-	for _, mode := range []string{modeInstant, modeSlow, modeStream, modeIdle} {
+	for _, mode := range []string{modeInstant, modeSlow, modeStream, modeIdle, modeSilent} {
 		model.Name = mode
 		model.Backend = gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: "http://" + b.mock.address + "/" + mode + "/v1"}}}
 		cfg.Models = append(cfg.Models, model)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -85,5 +87,31 @@ func TestBenchLoadCounts(t *testing.T) {
 	refuse.Store(http.StatusForbidden)
 	if _, err := l.run(context.Background()); err == nil {
 		t.Error("a load that is forbidden ends without an error")
+	}
+}
+
+// TestBenchLeave: in each phase every client that leaves is seen to have left nothing.
+func TestBenchLeave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	t.Setenv(beProgram, "1")
+	b := benchGateway{size: benchSize{leaves: 5}}
+	b.p = newProgress(io.Discard)
+	defer func() {
+		if err := b.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := errors.Join(b.start(t.Context()), b.leave(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.figures) != 3 {
+		t.Errorf("%d rows, want one for each phase", len(b.figures))
+	}
+	for _, f := range b.figures {
+		if t.Logf("%s: %.1f %s", f.Name, f.Value, f.Unit); f.Value <= 0 || f.Held == nil {
+			t.Errorf("%+v measures nothing", f)
+		}
 	}
 }

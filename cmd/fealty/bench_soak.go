@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,17 +161,15 @@ func (b *benchSoak) sample(ctx context.Context, end time.Time) (heap []float64, 
 
 // liveHeap collects garbage in the gateway and returns what is left.
 func (b *benchSoak) liveHeap(ctx context.Context) (float64, error) {
-	l := line{address: b.governed.admin}
-	defer l.close()
-	status, body, err := l.ask(ctx, fmt.Appendf(nil, "GET /debug/pprof/heap?gc=1&debug=1 HTTP/1.1\r\nHost: %s\r\n\r\n", b.governed.admin))
+	profile, err := b.governed.see(ctx, "/debug/pprof/heap?gc=1&debug=1")
 	if err != nil {
 		return 0, err
 	}
-	_, rest, found := strings.Cut(string(body), "# HeapAlloc = ")
+	_, rest, found := strings.Cut(profile, "# HeapAlloc = ")
 	number, _, _ := strings.Cut(rest, "\n")
 	bytes, err := strconv.ParseFloat(number, 64)
-	if status != http.StatusOK || !found || err != nil {
-		return 0, fmt.Errorf("the heap profile is answered with %d and names no HeapAlloc", status)
+	if !found || err != nil {
+		return 0, errors.New("the heap profile names no HeapAlloc")
 	}
 	return bytes, nil
 }
