@@ -3,8 +3,6 @@ package gateway_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,9 +10,7 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway"
-	"github.com/fealty/fealty/gateway/identity/state"
 	"github.com/fealty/fealty/gateway/rules"
-	"github.com/fealty/fealty/policy"
 )
 
 // Requests to come see all that was loaded; a stream under way ends under what it began
@@ -129,126 +125,4 @@ func TestReloadEndpoint(t *testing.T) {
 	if public.StatusCode != 404 {
 		t.Errorf("on the public listener: %d", public.StatusCode)
 	}
-}
-
-// While gateways of this version and of the next share a store, this one serves keys that
-// the next one wrote, and changes no more of them than it knows. (The cache of licenses
-// is apart: each version has records of its own there.)
-func TestRecordsOfTheNextVersion(t *testing.T) {
-	r := newRig(t)
-	token := r.signIn(r.wallet)
-	made := r.post("/v1/keys", token, `{"name":"ci","rpm":100}`)
-	client, err := state.Open("redis://" + r.redis.Addr())
-	must(t, err)
-	defer client.Close()
-	name := "fealty:1:key:" + made.field("id")
-	stored := func() string {
-		text, err := client.Get(t.Context(), name).Result()
-		must(t, err)
-		return text
-	}
-	must(t, client.Set(t.Context(), name, strings.Replace(stored(), "{", `{"regions":["eu"],`, 1), 0).Err())
-	if got := r.post("/v1/chat/completions", made.field("key"), chatBody("")); got.status != 200 {
-		t.Errorf("a key of the next version: %d %s", got.status, got.body)
-	}
-	if got := r.do("PATCH", "/v1/keys/"+made.field("id"), token, `{"rpm":99}`); got.status != 200 {
-		t.Errorf("narrowed: %d %s", got.status, got.body)
-	}
-	if got := r.do("DELETE", "/v1/keys/"+made.field("id"), token, ""); got.status != 200 {
-		t.Errorf("revoked: %d %s", got.status, got.body)
-	}
-	for _, want := range []string{`"regions":["eu"]`, `"rpm":99`, `"revoked":true`, `"name":"ci"`} {
-		if got := stored(); !strings.Contains(got, want) {
-			t.Errorf("no %s is left in %s", want, got)
-		}
-	}
-	if got := r.post("/v1/chat/completions", made.field("key"), chatBody("")).refusal(); got.code != "credential_revoked" {
-		t.Errorf("a revoked key of the next version: %+v", got)
-	}
-}
-
-// fleet is gateways behind a client that does what a balancer does: it asks those that
-// are ready, and asks another one if a connection fails before the answer has begun.
-type fleet struct {
-	mu   sync.Mutex
-	rigs []*rig
-}
-
-func (f *fleet) set(rigs ...*rig) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rigs = rigs
-}
-
-func (f *fleet) pick(n int) *rig {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.rigs[n%len(f.rigs)]
-}
-
-// Two gateways are replaced one after the other under load: no request fails, and no
-// stream is cut.
-func TestRollingRestart(t *testing.T) {
-	slowly := func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Unready = 300 * time.Millisecond }
-	first := newRig(t, slowly)
-	more := func() *rig {
-		r := newRigOn(t, first.redis, slowly)
-		r.chain.set(first.subject, func(g *policy.Grant) { *g = license(everything) })
-		r.key = first.key
-		return r
-	}
-	second := more()
-	f := &fleet{}
-	f.set(first, second)
-	ctx, stop := context.WithCancel(t.Context())
-	var clients sync.WaitGroup
-	var answered atomic.Int64
-	for i := range 4 {
-		clients.Go(func() {
-			for n := i; ctx.Err() == nil; n++ {
-				f.ask(t, n)
-				answered.Add(1)
-			}
-		})
-	}
-	replace := func(old, kept *rig) *rig {
-		fresh := more()
-		f.set(old, kept, fresh)
-		served := answered.Load()
-		until(t, "all three serve", func() bool { return answered.Load() > served+30 })
-		down := make(chan struct{})
-		go func() { defer close(down); old.shutdown(20 * time.Second) }()
-		until(t, "it says that it is not ready", func() bool { return old.do("GET", "/readyz", "", "").status == 503 })
-		f.set(kept, fresh) // as a balancer does
-		<-down
-		return fresh
-	}
-	third := replace(first, second)
-	replace(second, third)
-	stop()
-	clients.Wait()
-	if n := answered.Load(); n < 100 {
-		t.Errorf("only %d requests: too few to tell", n)
-	}
-}
-
-// ask sends one streamed request, to another gateway if a connection fails.
-func (f *fleet) ask(t *testing.T, n int) {
-	for attempt := range 5 {
-		r := f.pick(n + attempt)
-		req, err := http.NewRequestWithContext(context.Background(), "POST", r.url+"/v1/chat/completions", strings.NewReader(chatBody(`,"stream":true`)))
-		must(t, err)
-		req.Header.Set("Authorization", "Bearer "+r.key)
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			continue
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 || err != nil || !strings.Contains(string(text), "[DONE]") {
-			t.Errorf("status %d, %v: %s", resp.StatusCode, err, text)
-		}
-		return
-	}
-	t.Error("five gateways in a row could not be connected to")
 }

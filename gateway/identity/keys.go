@@ -160,6 +160,8 @@ func (s *Service) verifyKey(ctx context.Context, text string, sum [32]byte, now 
 		return nil, ErrRevoked
 	case !key.Expires.IsZero() && !now.Before(key.Expires):
 		return nil, ErrExpired
+	case record.Format > keyFormat:
+		return nil, unavailable(fmt.Errorf("key %s has bounds of format %d, and this version reads up to %d; upgrade this gateway", id, record.Format, keyFormat))
 	}
 	return &Caller{
 		Subject: key.Subject, Account: key.Account, KeyID: id, Models: key.Models,

@@ -13,7 +13,8 @@ import (
 	"github.com/fealty/fealty/gateway/identity/state"
 )
 
-// Names in the state store carry the format version.
+// What the names of records begin with stays, whatever becomes of the records: see
+// package state.
 const (
 	namespace   = "fealty:1:"
 	hintChannel = namespace + "revoked"
@@ -37,9 +38,15 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
+// keyFormat is the newest format of a key's record that this version knows all bounds of.
+// A bound that may not be overlooked raises it, in the records of the keys that have it:
+// until they are upgraded, gateways do not serve those keys, but list and revoke them.
+const keyFormat = 1
+
 // record is a key as stored: JSON in one string.
 type record struct {
-	Hash         string   `json:"hash"` // SHA-256 of the whole key, hexadecimal
+	Format       int      `json:"format,omitempty"` // zero: 1
+	Hash         string   `json:"hash"`             // SHA-256 of the whole key, hexadecimal
 	Subject      string   `json:"subject"`
 	Account      string   `json:"account"`
 	Name         string   `json:"name"`

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -427,5 +429,26 @@ func BenchmarkReserve(b *testing.B) {
 			b.Fatal(err)
 		}
 		r.Settle(100)
+	}
+}
+
+// What is no count is not taken for nothing spent, and is left as it is.
+func TestCounterThatIsNoNumber(t *testing.T) {
+	for name, addr := range stores(t) {
+		l := connect(t, addr)
+		b := limit.Budget{Model: "m", Subject: [32]byte{1}, Plan: policy.Plan{TokensPerDay: 100}}
+		counter := "fealty:1:used:{test:m:01" + strings.Repeat("00", 31) + "}:d" + strconv.FormatInt(noon.Unix()/86400, 10)
+		if err := l.client.Set(t.Context(), counter, "2;spent=90", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // also when it is asked again
+			if _, err := l.Reserve(t.Context(), noon, b, 1); !errors.Is(err, limit.ErrUnavailable) {
+				t.Errorf("%s: got %v, want ErrUnavailable", name, err)
+			}
+		}
+		if got := l.client.Get(t.Context(), counter).Val(); got != "2;spent=90" {
+			t.Errorf("%s: it became %q", name, got)
+		}
+		l.client.Del(t.Context(), counter)
 	}
 }

@@ -8,7 +8,15 @@
 // gateway the number of its writes, of which it makes one a second at least. Each
 // gateway remembers its own number: others cannot hide from it that its writes are
 // gone. A generation that is missing or changed, a number that is too low: the store
-// is lost, for all gateways, until an operator says otherwise. Start with [Watch].
+// is lost, for all gateways, until an operator says otherwise.
+//
+// The mark also has the [Format] of the records. Within a format records only gain
+// fields: whoever reads one skips what it does not know, and whoever rewrites one keeps
+// it, so that two versions work on one store while gateways of the one replace those of
+// the other. What an older gateway would misread raises the format, once no older one
+// runs; one that comes back refuses the store until it is upgraded. The names of records
+// stay as they are: under other names nothing would be spent and nothing revoked. Start
+// with [Watch].
 package state
 
 import (
@@ -33,9 +41,16 @@ var (
 	// ErrLost, which always comes with ErrUnavailable: the store answers, but not
 	// with what was written to it. Only an operator can end this.
 	ErrLost = errors.New("the state store lost data")
+	// ErrNewer, which always comes with ErrUnavailable: the records are of a format that
+	// this version cannot read.
+	ErrNewer = errors.New("the state store is of a newer version of fealty")
 )
 
-// markName is a hash with these fields: generation; previous, the generation that an
+// Format is the newest format of records that this version reads, and the one it writes.
+const Format = 1
+
+// markName is a hash with these fields: generation; format, without which it is 1;
+// previous, the generation that an
 // operator replaced; was and lost, the generation that is gone and how that was
 // noticed; and the number of writes of each gateway.
 const markName = "fealty:1:state"
@@ -73,13 +88,20 @@ type mark struct {
 
 // loss is why the store is not believed.
 type loss struct {
-	why string
+	why   string
+	newer bool // nothing is lost: the format is too new
 	// undone reports whether the old data, should it return, is whole again. After a
 	// roll back it cannot be told apart from what was written since.
 	undone bool
 }
 
-func (l *loss) err() error { return fmt.Errorf("%w: %w: %s", ErrUnavailable, ErrLost, l.why) }
+func (l *loss) err() error {
+	kind := ErrLost
+	if l.newer {
+		kind = ErrNewer
+	}
+	return fmt.Errorf("%w: %w: %s", ErrUnavailable, kind, l.why)
+}
 
 // Watch starts to guard the store. A store that does not answer yet is no error; one
 // that may evict data is.
@@ -169,6 +191,7 @@ func (s *Store) run(ctx context.Context, write bool, commands func(redis.Pipelin
 type found struct {
 	mark
 	previous, lost string
+	format         int
 	number         int64 // of this very write; 0 for a read, and for a write on too old a copy
 }
 
@@ -181,7 +204,7 @@ func (s *Store) ask(ctx context.Context, known mark, write bool, commands func(r
 	if write {
 		number = countScript.Eval(ctx, p, []string{markName}, known.Gateway, known.Generation, known.Writes)
 	}
-	fields := p.HMGet(ctx, markName, "generation", known.Gateway, "previous", "lost")
+	fields := p.HMGet(ctx, markName, "generation", known.Gateway, "previous", "lost", "format")
 	cmds, _ := p.Exec(ctx) // its error is that of the first command, redis.Nil included
 	for _, c := range cmds {
 		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
@@ -190,13 +213,18 @@ func (s *Store) ask(ctx context.Context, known mark, write bool, commands func(r
 	}
 	values := fields.Val()
 	text := func(i int) string { t, _ := values[i].(string); return t }
-	if len(values) != 4 {
+	if len(values) != 5 {
 		return f, fmt.Errorf("the mark has %d fields", len(values))
 	}
-	f = found{mark: mark{Gateway: known.Gateway, Generation: text(0)}, previous: text(2), lost: text(3)}
+	f = found{mark: mark{Gateway: known.Gateway, Generation: text(0)}, previous: text(2), lost: text(3), format: 1}
 	f.number, _ = number.Val().(int64) // none for a read
 	if text(1) != "" {
-		f.Writes, err = strconv.ParseInt(text(1), 10, 64)
+		if f.Writes, err = strconv.ParseInt(text(1), 10, 64); err != nil {
+			return f, err
+		}
+	}
+	if text(4) != "" {
+		f.format, err = strconv.Atoi(text(4))
 	}
 	return f, err
 }
@@ -211,6 +239,8 @@ return redis.call('HINCRBY', KEYS[1], ARGV[1], 1)`)
 // judge compares the store's mark with what it must be at least, and remembers it.
 func (s *Store) judge(known mark, f found) *loss {
 	switch {
+	case f.format > Format:
+		return &loss{newer: true, undone: true, why: fmt.Sprintf("its records are of format %d, and this version reads up to %d; upgrade this gateway", f.format, Format)}
 	case f.Generation == "" && f.lost != "":
 		return &loss{why: f.lost + "; restore it, or accept what it holds now: fealty state init", undone: true}
 	case f.Generation == "":
@@ -258,7 +288,7 @@ func (s *Store) declare(ctx context.Context, known mark, l *loss) {
 		return
 	}
 	s.o.Log.Error("the state store is not believed; requests get 503 state_unavailable", "why", l.why)
-	s.spoil(ctx, known)
+	s.spoil(ctx, known, l)
 }
 
 // latch reports whether this is news, and about the generation that counts.
@@ -269,10 +299,10 @@ func (s *Store) latch(known mark, l *loss) bool {
 }
 
 // spoil takes the generation from a store that is known to have lost data. A store
-// of another generation is left alone: it may be another deployment's. Whether it
-// works is not vital: the next beat tries again.
-func (s *Store) spoil(ctx context.Context, known mark) {
-	if known.Generation != "" {
+// of another generation is left alone: it may be another deployment's; so is one of a
+// newer format, which others read. Whether it works is not vital: the next beat tries again.
+func (s *Store) spoil(ctx context.Context, known mark, l *loss) {
+	if known.Generation != "" && !l.newer {
 		_ = spoilScript.Run(ctx, s.o.Client, []string{markName}, known.Generation, known.Writes).Err()
 	}
 }
@@ -329,8 +359,8 @@ func (s *Store) recover(ctx context.Context, l *loss) {
 	if err != nil {
 		return
 	}
-	if s.judge(known, f) != nil {
-		s.spoil(ctx, known) // it may have failed before, or undone by another copy
+	if still := s.judge(known, f); still != nil {
+		s.spoil(ctx, known, still) // it may have failed before, or undone by another copy
 		return
 	}
 	if l.undone {
@@ -349,14 +379,17 @@ type Initialised struct {
 
 // Init marks a store: a new one, or one that gateways refuse. What a lost store
 // holds now counts from here on: a key that was revoked after the copy was made is
-// valid again. A store that has its mark is left as it is.
+// valid again. A store that has its mark is left as it is, and one of a newer format is
+// [ErrNewer].
 func Init(ctx context.Context, client redis.UniversalClient) (Initialised, error) {
-	got, err := initialise.Run(ctx, client, []string{markName}, randomID()).StringSlice()
-	if err != nil {
+	got, err := initialise.Run(ctx, client, []string{markName}, randomID(), Format).StringSlice()
+	switch {
+	case err != nil:
 		return Initialised{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if len(got) == 0 {
+	case len(got) == 0:
 		return Initialised{}, nil
+	case len(got) == 2:
+		return Initialised{}, fmt.Errorf("%w: %w: its records are of format %s, and this version reads up to %d; use the newer one", ErrUnavailable, ErrNewer, got[1], Format)
 	}
 	return Initialised{Fresh: true, Lost: got[0]}, nil
 }
@@ -368,10 +401,12 @@ func randomID() string {
 }
 
 var initialise = redis.NewScript(`
+local format = redis.call('HGET', KEYS[1], 'format') or ARGV[2]
+if tonumber(format) > tonumber(ARGV[2]) then return {'newer', format} end
 if redis.call('HEXISTS', KEYS[1], 'generation') == 1 then return {} end
 local lost = redis.call('HGET', KEYS[1], 'lost') or ''
 local was = redis.call('HGET', KEYS[1], 'was')
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'generation', ARGV[1])
+redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'format', format)
 if was then redis.call('HSET', KEYS[1], 'previous', was) end
 return {lost}`)

@@ -371,3 +371,35 @@ func TestFailover(t *testing.T) {
 		})
 	}
 }
+
+// A store whose records are of a newer format is refused in words and left as it is, by
+// gateways that run, by those that start, and by init. One of an older format is read.
+func TestNewerFormat(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.init()
+	s := w.gateway("")
+	format := func(value string) { w.ok(w.client.HSet(t.Context(), markName, "format", value).Err()) }
+	newer := func(err error) bool {
+		return errors.Is(err, ErrNewer) && errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrLost) && strings.Contains(err.Error(), "upgrade")
+	}
+	w.becomes(s, "whole", whole)
+	before := w.client.HGet(t.Context(), markName, "generation").Val()
+	format("2")
+	w.becomes(s, "too new", newer)
+	if err := read(w.idle()); !newer(err) {
+		t.Errorf("a gateway that starts: %v", err)
+	}
+	if done, err := Init(t.Context(), w.client); !errors.Is(err, ErrNewer) {
+		t.Errorf("init: %+v, %v", done, err)
+	}
+	if got := w.client.HMGet(t.Context(), markName, "generation", "format").Val(); got[0] != before || got[1] != "2" {
+		t.Errorf("the mark became %v", got)
+	}
+	format("1") // the newer version was rolled back before it changed a record
+	w.becomes(s, "whole", whole)
+	format("what")
+	w.becomes(s, "damaged", func(err error) bool { return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNewer) })
+	w.ok(w.client.HDel(t.Context(), markName, "format").Err()) // as the first version left it
+	w.becomes(s, "whole", whole)
+}
