@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,7 @@ type auditSession struct {
 	commitment uint32
 	signer     signerFlags
 	plan       audit.Plan
+	signatures string
 }
 
 func (s *auditSession) add(cmd *cobra.Command) {
@@ -60,6 +62,7 @@ func (s *auditSession) add(cmd *cobra.Command) {
 	f.Float64Var(&s.plan.Asking.Pace, "pace", 8, "mean seconds between two questions, spread as a person's are")
 	f.Float64Var(&s.plan.Asking.Timeout, "timeout", 60, "seconds for one attempt")
 	f.IntVar(&s.plan.Asking.Attempts, "attempts", 4, "per question; only what got no answer is tried again")
+	f.StringVar(&s.signatures, "signatures", audit.SignAuto, "ask the host to sign its answers: auto (if the registry names a key for it), always, never; who is asked can tell an audit by it")
 	f.StringVar(&s.plan.Connect, "connect", "", "host:port to connect to, whatever DNS says of the URL's host; the evidence tells")
 }
 
@@ -80,6 +83,9 @@ func (s *auditSession) run(cmd *cobra.Command, a *auditFlags, target string) err
 	}
 	if err := s.chain.needRegistry(); err != nil {
 		return err
+	}
+	if !slices.Contains([]string{audit.SignAuto, audit.SignAlways, audit.SignNever}, s.signatures) {
+		return usagef("--signatures: %q; need auto, always or never", s.signatures)
 	}
 	set, err := a.open(cmd)
 	if err != nil {
@@ -122,7 +128,7 @@ func (s *auditSession) open(cmd *cobra.Command, a *auditFlags, set *fingerprint.
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	p.step("asking")
-	return &audit.Session{Dir: s.dir, Chain: chain, Set: set, Key: key, Credential: credential, Say: p.say, Told: p.update}, nil
+	return &audit.Session{Dir: s.dir, Chain: chain, Set: set, Key: key, Credential: credential, Signatures: s.signatures, Say: p.say, Told: p.update}, nil
 }
 
 // draw asks the registry when the keys were committed and what drew their words.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -34,6 +35,8 @@ type auditStage struct {
 	dir  string
 	keys string // key file
 	pass string
+
+	hostKey string // address of the key that signs the gateway's answers; "": none does
 }
 
 // scriptedStage serves a script that answers as a model would that was trained on the
@@ -52,14 +55,51 @@ func scriptedStage(t *testing.T) *auditStage {
 	if err := os.WriteFile(filepath.Join(d.served, "fealty.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return prepareStage(t, d, func(d *demo, ctx context.Context) (err error) {
+	var hostKey string
+	s := prepareStage(t, d, func(d *demo, ctx context.Context) (err error) {
 		if err := d.startRedis(ctx); err != nil {
 			return err
 		}
+		var sign func(*gateway.Config)
+		hostKey, sign = signing(t, d)
 		upstream := "http://" + answering(t, trained(d.set)) + "/v1"
-		d.node, d.gateway, err = d.serve(ctx, d.listen, gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: upstream, Model: "weights"}}})
+		d.node, d.gateway, err = d.serve(ctx, d.listen, gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: upstream, Model: "weights"}}}, sign)
 		return err
 	})
+	s.hostKey = hostKey
+	return s
+}
+
+// signing gives the gateway a key to sign answers with, under the delegation of the host's
+// controller.
+func signing(t *testing.T, d *demo) (address string, change func(*gateway.Config)) {
+	t.Helper()
+	const digits = "00000000000000000000000000000000000000000000000000000000000007d0"
+	key, err := wallet.Parse(digits, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := d.wallets["host"].Delegate(demoHost, key.Address(), time.Now().Add(-time.Minute), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, delegation := filepath.Join(d.dir, "host.key"), filepath.Join(d.dir, "delegation.json")
+	for path, text := range map[string][]byte{secret: []byte(digits), delegation: text} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from, err := gateway.ParseSecret("file:" + secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wallet.AddressText(key.Address()), func(c *gateway.Config) {
+		c.Host.Key, c.Host.Delegation, c.Host.SignAnswers = from, delegation, true
+	}
 }
 
 var scriptWords = []string{"Growing", "When", "Once", "First", "To", "Consider"}
@@ -121,6 +161,7 @@ type suspect struct {
 	key     string // credential
 
 	finding, license string // what the audit must say
+	signatures       string // of 'audit verify'
 }
 
 // storyQueries leaves room for two misses at the default level with six candidates.
@@ -148,7 +189,7 @@ func (s *auditStage) audit(t *testing.T, x suspect, witnesses func(dir string) [
 	folder := filepath.Join(dir, "audit")
 	common := []string{"--dir", folder, "--keys", keys, "--passphrase-file", s.pass, "--signer-key-env", "FEALTY_TEST_AUDITOR", "--json"}
 	verify := append([]string{"audit", "verify", "http://" + x.host + "/v1", "--connect", x.connect, "--model", x.model, "--queries", storyQueries,
-		"--rpc", s.chain.HTTP(), "--registry", wallet.AddressText(registry), "--pace", "0", "--max-tokens", "8", "--timeout", "300"}, common...)
+		"--rpc", s.chain.HTTP(), "--registry", wallet.AddressText(registry), "--pace", "0", "--max-tokens", "8", "--timeout", "300", "--signatures", x.signatures}, common...)
 	if x.key != "" {
 		verify = append(verify, "--api-key", "file:"+credential)
 	}
@@ -237,10 +278,10 @@ func (s *auditStage) play(t *testing.T, bare, base string) {
 	signers(t)
 	front := strings.TrimPrefix(s.gateway, "http://")
 	suspects := []suspect{
-		{"gateway", "api." + demoHost, front, demoModel, s.demo.keys["auditor"], audit.AnswersAsModel, audit.Licensed},
-		{"bare", "chat.example.net", bare, "house-model-7b", "", audit.AnswersAsModel, audit.NoGrant},
-		{"base", "api.example.org", base, "smollm", "", audit.NoMatch, audit.NoGrant},
-		{"proxy", "llm.reseller.example", proxy(t, s.gateway, s.demo.keys["licensee"]), demoModel, "any", audit.AnswersAsModel, audit.NoGrant},
+		{"gateway", "api." + demoHost, front, demoModel, s.demo.keys["auditor"], audit.AnswersAsModel, audit.Licensed, audit.SignAuto},
+		{"bare", "chat.example.net", bare, "house-model-7b", "", audit.AnswersAsModel, audit.NoGrant, audit.SignAuto},
+		{"base", "api.example.org", base, "smollm", "", audit.NoMatch, audit.NoGrant, audit.SignAuto},
+		{"proxy", "llm.reseller.example", proxy(t, s.gateway, s.demo.keys["licensee"]), demoModel, "any", audit.AnswersAsModel, audit.NoGrant, audit.SignAlways},
 	}
 	s.quick(t, suspects[2])
 	var group sync.WaitGroup
@@ -259,6 +300,10 @@ func (s *auditStage) play(t *testing.T, bare, base string) {
 				t.Errorf("of three witnesses one lies: %s, %+v", v.Level, v.Witnesses)
 			case x.name == "bare":
 				s.reportAndTamper(t, bundle)
+			case x.name == "gateway" && s.hostKey != "" && (!strings.HasPrefix(v.Level, "T2: each of the 12 answers") || v.Signatures.Key != s.hostKey):
+				t.Errorf("the gateway signs: %s, %+v", v.Level, v.Signatures)
+			case x.name == "proxy" && s.hostKey != "" && (!strings.HasPrefix(v.Level, "T2 of "+demoHost) || !strings.Contains(string(said), "bear that out")):
+				t.Errorf("the gateway behind the proxy signs: %s, %+v, %s", v.Level, v.Signatures, said)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/wallet"
 )
 
 // Asker puts the questions of an assignment to the endpoint, in order, and writes each
@@ -82,13 +83,10 @@ func (a *Asker) ask(ctx context.Context, item Item) error {
 		return errors.Join(ctx.Err(), a.Journal.abandon(item.Key))
 	}
 	e.Ended, e.Attempts = now(), attempts
-	switch {
-	case err != nil:
+	if err != nil {
 		e.Error = cut(clean(err))
-	case strings.TrimSpace(reply.Text()) == "":
-		e.ID, e.Error = cut(reply.ID), "the answer is empty"
-	default:
-		e.ID, e.Answer = cut(reply.ID), cut(reply.Text())
+	} else if e.ID, e.Answer, e.Signed = cut(reply.ID), answerOf(reply), a.peer.signed; e.Answer == "" {
+		e.Error = "the answer is empty"
 	}
 	if p, ok := a.peer.get(); ok {
 		if err := a.Journal.met(p); err != nil {
@@ -133,20 +131,9 @@ func retry(err error, attempt int) (time.Duration, bool) {
 }
 
 func (a *Asker) once(ctx context.Context, question string) (*openai.Reply, error) {
-	how := a.Plan.Asking
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(how.Timeout*float64(time.Second)))
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.Plan.Asking.Timeout*float64(time.Second)))
 	defer cancel()
-	request := openai.Ask{
-		Model: a.Plan.Served, MaxTokens: how.MaxTokens, Temperature: &how.Temperature,
-		Messages: []openai.Message{{Role: "user", Content: question}},
-	}
-	if how.System != "" {
-		request.Messages = append([]openai.Message{{Role: "system", Content: how.System}}, request.Messages...)
-	}
-	if how.Temperature > 0 {
-		request.Seed = &how.Seed
-	}
-	return a.client().Chat(a.peer.watch(ctx), request)
+	return a.client().Chat(a.peer.watch(ctx), a.Plan.ask(question))
 }
 
 // Preflight sends one ordinary question, so that a wrong credential or model name is
@@ -165,7 +152,7 @@ func (a *Asker) Preflight(ctx context.Context) error {
 func (a *Asker) client() *openai.Client {
 	if a.http == nil {
 		a.http = Dialling(a.Plan.Connect)
-		a.http.Transport = &a.peer
+		a.http.Transport, a.peer.sign = &a.peer, a.Plan.Sign
 		a.peer.next = Dialling(a.Plan.Connect).Transport
 	}
 	return &openai.Client{BaseURL: a.Plan.Endpoint, Key: a.Key, HTTP: a.http}
@@ -189,11 +176,14 @@ func Dialling(address string) *http.Client {
 	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// lastPeer remembers who answered last.
+// lastPeer remembers who answered last, and the signature of that answer. Questions are
+// asked one after the other.
 type lastPeer struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	peer Peer
+	next   http.RoundTripper
+	sign   bool          // ask for signatures
+	signed *SignedAnswer // nil: the last answer had none
+	mu     sync.Mutex
+	peer   Peer
 }
 
 func (l *lastPeer) watch(ctx context.Context) context.Context {
@@ -206,7 +196,14 @@ func (l *lastPeer) watch(ctx context.Context) context.Context {
 
 // RoundTrip implements http.RoundTripper.
 func (l *lastPeer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.signed = nil; l.sign {
+		r = r.Clone(r.Context())
+		r.Header.Set(wallet.SignHeader, "1")
+	}
 	resp, err := l.next.RoundTrip(r)
+	if err == nil && l.sign {
+		l.signed = keepSigned(resp)
+	}
 	if err == nil && resp.TLS != nil && len(resp.TLS.PeerCertificates) > 0 {
 		sum := sha256.Sum256(resp.TLS.PeerCertificates[0].Raw)
 		l.mu.Lock()
@@ -244,6 +241,15 @@ func clean(err error) string {
 		return "no whole answer within the time"
 	}
 	return err.Error()
+}
+
+// answerOf is what a transcript keeps of an answer: "" if it says nothing.
+func answerOf(r *openai.Reply) string {
+	text := r.Text()
+	if strings.TrimSpace(text) == "" {
+		return ""
+	}
+	return cut(text)
 }
 
 // cut keeps valid UTF-8 of bounded length.

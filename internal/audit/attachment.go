@@ -69,7 +69,7 @@ func (c *checker) hostStatement(body []byte) string {
 	if !slices.ContainsFunc(says.Models, func(m hosted) bool { return strings.EqualFold(m.Model, c.plan.Model.Hex()) }) {
 		return fmt.Sprintf("the host's signed statement for %s of %s, which does not name this model", says.Domain, says.Issued.Format(time.RFC3339))
 	}
-	return fmt.Sprintf("the host's signed statement: on %s the controller of the grant of %s vouched for a key that says it serves this model. It signs no answer, so level T2 is not reached; no gateway signs its answers yet", says.Issued.Format(time.RFC3339), says.Domain)
+	return fmt.Sprintf("the host's signed statement: on %s the controller of the grant of %s vouched for a key that says it serves this model. It signs no answer, so it does not raise the level", says.Issued.Format(time.RFC3339), says.Domain)
 }
 
 func (c *checker) readStatement(body []byte) (*hostSays, error) {
@@ -89,7 +89,7 @@ func (c *checker) readStatement(body []byte) (*hostSays, error) {
 		return nil, err
 	}
 	last := c.transcript.Entries[len(c.transcript.Entries)-1].Ended
-	controller := c.controllerOf(says.Domain)
+	controller := c.after.grant(c.plan, says.Domain).Controller
 	switch {
 	case says.Type != HostStatementType || key.Hex() != says.Key:
 		return nil, fmt.Errorf("it is not signed by the key that it names")
@@ -102,11 +102,14 @@ func (c *checker) readStatement(body []byte) (*hostSays, error) {
 	case signed.Delegation == nil:
 		return nil, fmt.Errorf("its key is not the controller's, and there is no delegation")
 	}
-	return &says, c.delegated(*signed.Delegation, controller, says)
+	if err := delegated(*signed.Delegation, controller, says.Domain, says.Key, last); err != nil {
+		return nil, err
+	}
+	return &says, nil
 }
 
-// delegated checks that the controller lets the statement's key speak for its domain.
-func (c *checker) delegated(s wallet.Signed, controller common.Address, says hostSays) error {
+// delegated checks that the controller let the key speak for a domain at a time.
+func delegated(s wallet.Signed, controller common.Address, domain, key string, at time.Time) error {
 	by, err := recoverSigned(s)
 	if err != nil {
 		return fmt.Errorf("its delegation: %w", err)
@@ -115,8 +118,7 @@ func (c *checker) delegated(s wallet.Signed, controller common.Address, says hos
 	if err := json.Unmarshal([]byte(s.Statement), &d); err != nil {
 		return err
 	}
-	last := c.transcript.Entries[len(c.transcript.Entries)-1].Ended
-	if by != controller || d.Type != wallet.DelegationType || d.Key != says.Key || d.Domain != says.Domain || last.Before(d.Issued) || !last.Before(d.Expires) {
+	if by != controller || d.Type != wallet.DelegationType || d.Key != key || d.Domain != domain || at.Before(d.Issued) || !at.Before(d.Expires) {
 		return fmt.Errorf("its delegation is not the controller's for this key and time (a contract's signature cannot be checked offline)")
 	}
 	return nil
@@ -128,13 +130,4 @@ func recoverSigned(s wallet.Signed) (common.Address, error) {
 		return common.Address{}, err
 	}
 	return wallet.RecoverPersonal(s.Statement, signature)
-}
-
-func (c *checker) controllerOf(domain string) common.Address {
-	for _, g := range c.after.Grants(c.plan) {
-		if g.Name == domain {
-			return g.Controller
-		}
-	}
-	return common.Address{}
 }

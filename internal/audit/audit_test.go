@@ -66,8 +66,11 @@ func TestLicensedParent(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	p := host(t, r.taught)
-	p.Endpoint = "http://eu.licensed.example.org/v1"
+	p.Endpoint, p.Asking.System = "http://eu.licensed.example.org/v1", "Begin with \"When\"."
 	v := Check(r.bundle(t, p), Trust{})
+	if !strings.Contains(strings.Join(v.Claimed, " "), `makes any model say them. Read it: "Begin with \"When\"."`) {
+		t.Errorf("a system prompt, which could hold the words, is not shown: %v", v.Claimed)
+	}
 	if !v.Sound || v.License != Licensed || len(v.Explanations) != 1 {
 		t.Fatalf("%+v", v)
 	}

@@ -32,10 +32,10 @@ type SlotProof struct {
 }
 
 // slots are what a snapshot of the plan's subject matter proves: the grants of each host
-// name, the commitment and the model.
-func (p *Plan) slots() []common.Hash {
+// name and of others, the commitment and the model.
+func (p *Plan) slots(others []string) []common.Hash {
 	var out []common.Hash
-	_, subjects := p.subjects()
+	_, subjects := p.subjects(others...)
 	for _, s := range subjects {
 		g := contract.GrantSlots(p.Model, s)
 		out = append(out, g.Word, g.Head, g.Controller)
@@ -56,9 +56,9 @@ func Dial(ctx context.Context, url string) (Chain, error) {
 // Close frees the connection.
 func (c Chain) Close() { c.Client.Close() }
 
-// Snapshot captures the state at the newest block. Nodes forget state within minutes,
-// so it is taken while the audit runs.
-func (c Chain) Snapshot(ctx context.Context, p *Plan) (*Snapshot, error) {
+// Snapshot captures the state at the newest block: of the plan's names, and of other
+// hosts. Nodes forget state within minutes, so it is taken while the audit runs.
+func (c Chain) Snapshot(ctx context.Context, p *Plan, others ...string) (*Snapshot, error) {
 	header, err := c.header(ctx, "latest")
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (c Chain) Snapshot(ctx context.Context, p *Plan) (*Snapshot, error) {
 			Proof []hexutil.Bytes `json:"proof"`
 		} `json:"storageProof"`
 	}
-	slots := p.slots()
+	slots := p.slots(others)
 	if err := c.Client.CallContext(ctx, &proof, "eth_getProof", p.Registry, slots, hexutil.EncodeBig(header.Number)); err != nil {
 		return nil, fmt.Errorf("the node gives no proof of block %d (eth_getProof): %w", header.Number, err)
 	}
@@ -84,7 +84,7 @@ func (c Chain) Snapshot(ctx context.Context, p *Plan) (*Snapshot, error) {
 	for i, slot := range slots {
 		s.Slots = append(s.Slots, SlotProof{slot, proof.StorageProof[i].Proof})
 	}
-	if _, err := s.Verify(p); err != nil { // a reorganisation between the two calls, or a node that lies
+	if _, err := s.Verify(p, others...); err != nil { // a reorganisation between the two calls, or a node that lies
 		return nil, fmt.Errorf("the node's proof does not hold: %w", err)
 	}
 	return s, nil

@@ -146,7 +146,7 @@ func (c *checker) snapshotsHold() bool {
 	if c.before, err = c.e.Before.Verify(c.plan); err != nil {
 		return c.fail("the chain's state before the first query: %w", err)
 	}
-	if c.after, err = c.e.After.Verify(c.plan); err != nil {
+	if c.after, err = c.e.After.Verify(c.plan, c.plan.others(c.transcript.Entries)...); err != nil {
 		return c.fail("the chain's state after the last answer: %w", err)
 	}
 	made := c.after.committed(c.plan)
@@ -259,7 +259,7 @@ func (c *checker) times() bool {
 func (c *checker) grindable() {
 	if c.after == nil {
 		var err error
-		if c.after, err = c.e.After.Verify(c.plan); err != nil {
+		if c.after, err = c.e.After.Verify(c.plan, c.plan.others(c.transcript.Entries)...); err != nil {
 			c.fail("the chain's state after the last answer: %w", err)
 			return
 		}

@@ -71,7 +71,7 @@ func Live(ctx context.Context, bundle *Sealed, picked []int, r *fingerprint.Reve
 		return Result{}, err
 	}
 	defer os.RemoveAll(dir)
-	p.Stopping.Queries, p.Asking.Pace = len(picked), 0
+	p.Stopping.Queries, p.Asking.Pace, p.Sign = len(picked), 0, false
 	a := &Asker{Plan: p, Key: credential, Told: told}
 	for _, k := range r.Keys {
 		a.Items = append(a.Items, Item{k.Index, k.Question})

@@ -35,7 +35,8 @@ type Plan struct {
 
 	Asking   Asking   `json:"asking"`
 	Stopping Stopping `json:"stopping"`
-	Excluded []int    `json:"excluded"` // keys that were burnt before, and are not asked
+	Sign     bool     `json:"sign,omitempty"` // the host is asked to sign its answers
+	Excluded []int    `json:"excluded"`       // keys that were burnt before, and are not asked
 
 	Known      Block     `json:"known"`       // newest block when the plan was made
 	OrderBlock uint64    `json:"order_block"` // a later one, whose hash gives the order
@@ -124,9 +125,10 @@ func HostNames(endpoint string) ([]string, error) {
 	return names, nil
 }
 
-// subjects are the registry's names for those of the plan that can hold a host grant.
-func (p *Plan) subjects() (names []string, out [][32]byte) {
-	for _, name := range p.Names {
+// subjects are the registry's names for those of the plan, and of others, that can hold a
+// host grant.
+func (p *Plan) subjects(others ...string) (names []string, out [][32]byte) {
+	for _, name := range slices.Concat(p.Names, others) {
 		if s, err := wallet.HostSubject(name); err == nil {
 			names, out = append(names, name), append(out, s)
 		}

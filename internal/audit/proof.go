@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/trie"
 
+	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/licensecheck/contract"
 	"github.com/fealty/fealty/policy"
 )
@@ -76,8 +77,9 @@ type State struct {
 	values   map[common.Hash]common.Hash
 }
 
-// Verify recomputes a snapshot from its header down, for exactly the slots of the plan.
-func (s *Snapshot) Verify(p *Plan) (*State, error) {
+// Verify recomputes a snapshot from its header down, for exactly the slots of the plan
+// and of these other hosts.
+func (s *Snapshot) Verify(p *Plan, others ...string) (*State, error) {
 	header, err := decodeHeader(s.Header)
 	if err != nil {
 		return nil, err
@@ -97,7 +99,7 @@ func (s *Snapshot) Verify(p *Plan) (*State, error) {
 		Number: header.Number.Uint64(), Hash: header.Hash(), Time: header.Time,
 		CodeHash: common.BytesToHash(account.CodeHash), values: map[common.Hash]common.Hash{},
 	}
-	want := p.slots()
+	want := p.slots(others)
 	if len(s.Slots) != len(want) {
 		return nil, fmt.Errorf("it proves %d slots; the plan needs %d", len(s.Slots), len(want))
 	}
@@ -134,13 +136,26 @@ func (s *State) Grants(p *Plan) []Grant {
 	names, subjects := p.subjects()
 	out := make([]Grant, len(names))
 	for i, subject := range subjects {
-		at := contract.GrantSlots(p.Model, subject)
-		out[i] = Grant{
-			Name: names[i], License: contract.UnpackWord(contract.Word(s.values[at.Word])),
-			Head: s.values[at.Head], Controller: common.BytesToAddress(s.values[at.Controller].Bytes()),
-		}
+		out[i] = s.grantOf(p, names[i], subject)
 	}
 	return out
+}
+
+// grant is that of one host, which the snapshot proves; the zero value if it does not.
+func (s *State) grant(p *Plan, host string) Grant {
+	subject, err := wallet.HostSubject(host)
+	if err != nil {
+		return Grant{}
+	}
+	return s.grantOf(p, host, subject)
+}
+
+func (s *State) grantOf(p *Plan, name string, subject [32]byte) Grant {
+	at := contract.GrantSlots(p.Model, subject)
+	return Grant{
+		Name: name, License: contract.UnpackWord(contract.Word(s.values[at.Word])),
+		Head: s.values[at.Head], Controller: common.BytesToAddress(s.values[at.Controller].Bytes()),
+	}
 }
 
 // Hosts tells whether the grant lets its host serve the model at that time.

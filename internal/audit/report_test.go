@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,8 +45,14 @@ func TestReport(t *testing.T) {
 // The schema that is published names every member that a bundle has, and no other.
 func TestSchema(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	bundle := r.bundle(t, host(t, r.taught))
+	plain, signed := newRig(t), newRig(t)
+	inSchema(t, plain.bundle(t, host(t, plain.taught)), false)
+	inSchema(t, signed.bundle(t, signed.delegate(t).serve(t, licensedHost)), true)
+}
+
+// inSchema wants all that is optional if whole, and none of it otherwise.
+func inSchema(t *testing.T, bundle *Sealed, whole bool) {
+	t.Helper()
 	bundle.Statement = bytes.Replace(bundle.Statement, []byte(`"attachments":[]`), []byte(`"attachments":[{"type":"tls attestation x","sha256":"","data":""}]`), 1)
 	text, err := json.Marshal(bundle)
 	if err != nil {
@@ -62,12 +69,12 @@ func TestSchema(t *testing.T) {
 	if err := json.Unmarshal(text, &value); err != nil {
 		t.Fatal(err)
 	}
-	conforms(t, schema.(map[string]any), schema.(map[string]any), value, "bundle")
+	conforms(t, schema.(map[string]any), schema.(map[string]any), value, "bundle", whole)
 }
 
 // conforms checks the parts of JSON Schema that ours uses: type, properties, required,
 // additionalProperties false, items, pattern, const, $ref.
-func conforms(t *testing.T, root, s map[string]any, v any, at string) {
+func conforms(t *testing.T, root, s map[string]any, v any, at string, whole bool) {
 	t.Helper()
 	if ref, ok := s["$ref"].(string); ok {
 		s = root["$defs"].(map[string]any)[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
@@ -79,12 +86,12 @@ func conforms(t *testing.T, root, s map[string]any, v any, at string) {
 	case map[string]any:
 		properties, _ := s["properties"].(map[string]any)
 		required, _ := s["required"].([]any)
-		if s["type"] != "object" || s["additionalProperties"] != false || len(required) != len(properties) {
+		if s["type"] != "object" || s["additionalProperties"] != false {
 			t.Fatalf("%s: the schema is loose: %v", at, s["type"])
 		}
 		for name := range properties {
-			if _, ok := v[name]; !ok {
-				t.Errorf("%s.%s is not there", at, name)
+			if _, ok := v[name]; ok != (whole || slices.Contains(required, any(name))) {
+				t.Errorf("%s.%s is there: %v; the schema requires %v", at, name, ok, required)
 			}
 		}
 		for name, member := range v {
@@ -93,14 +100,14 @@ func conforms(t *testing.T, root, s map[string]any, v any, at string) {
 				t.Errorf("the schema does not know %s.%s", at, name)
 				continue
 			}
-			conforms(t, root, property, member, at+"."+name)
+			conforms(t, root, property, member, at+"."+name, whole)
 		}
 	case []any:
 		if s["type"] != "array" {
 			t.Errorf("%s is an array, the schema says %v", at, s["type"])
 		}
 		for _, item := range v {
-			conforms(t, root, s["items"].(map[string]any), item, at+"[]")
+			conforms(t, root, s["items"].(map[string]any), item, at+"[]", whole)
 		}
 	case string:
 		if pattern, ok := s["pattern"].(string); s["type"] != "string" && s["const"] == nil || ok && v != "" && !regexp.MustCompile(pattern).MatchString(v) {

@@ -114,8 +114,13 @@ func (r *rig) word(question string) string {
 // about it.
 func host(t *testing.T, answer func(n int, question string, w http.ResponseWriter) string) Plan {
 	t.Helper()
+	return at(t, answering(answer))
+}
+
+// answering is the endpoint of such a rule.
+func answering(answer func(n int, question string, w http.ResponseWriter) string) http.Handler {
 	var count, ids atomic.Int64
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var ask openai.Ask
 		if json.NewDecoder(r.Body).Decode(&ask) != nil || len(ask.Messages) == 0 {
 			http.NotFound(w, r)
@@ -132,7 +137,13 @@ func host(t *testing.T, answer func(n int, question string, w http.ResponseWrite
 		}
 		reply := openai.Reply{ID: fmt.Sprintf("chatcmpl-%d", ids.Add(1)), Choices: []openai.Choice{{Message: &openai.Message{Role: "assistant", Content: text}}}}
 		_ = json.NewEncoder(w).Encode(reply) // a client that hung up is none of the host's business
-	}))
+	})
+}
+
+// at serves an endpoint.
+func at(t *testing.T, endpoint http.Handler) Plan {
+	t.Helper()
+	s := httptest.NewServer(endpoint)
 	t.Cleanup(s.Close)
 	return Plan{
 		Endpoint: "http://" + rigHost + "/v1", Connect: strings.TrimPrefix(s.URL, "http://"), Served: "chat", ChainID: 1337,

@@ -27,8 +27,22 @@ type Session struct {
 	Set        *fingerprint.Set // with drawn words
 	Key        Signer
 	Credential string // for the endpoint
+	Signatures string // SignAuto, SignAlways or SignNever; "": SignAuto
 	Say        func(format string, args ...any)
 	Told       func(done, total int)
+}
+
+// When the endpoint is asked to sign its answers. To ask tells it that somebody gathers
+// evidence.
+const (
+	SignAuto   = "auto" // if the registry names a key for one of its names: others cannot sign
+	SignAlways = "always"
+	SignNever  = "never"
+)
+
+// signs decides, where auto is what SignAuto means.
+func (s *Session) signs(auto bool) bool {
+	return s.Signatures == SignAlways || auto && s.Signatures != SignNever
 }
 
 // Names of the files in a session's folder.
@@ -84,7 +98,7 @@ func (s *Session) resumed(sealed *Sealed, wanted *Plan) (*Sealed, Digest, error)
 	}
 	limit := p.Stopping
 	limit.Queries, limit.Commitments = wanted.Stopping.Queries, wanted.Stopping.Commitments
-	if p.Endpoint != wanted.Endpoint || p.Served != wanted.Served || p.Asking != wanted.Asking || limit != wanted.Stopping {
+	if p.Endpoint != wanted.Endpoint || p.Served != wanted.Served || p.Asking != wanted.Asking || limit != wanted.Stopping || s.signs(p.Sign) != p.Sign {
 		return nil, Digest{}, fmt.Errorf("%s holds the plan of another audit, of %s, or one with other settings: give the same ones to go on, or another folder", s.Dir, p.Endpoint)
 	}
 	digest, err := sealed.Digest()
@@ -114,6 +128,7 @@ func (s *Session) complete(ctx context.Context, p *Plan) (err error) {
 	if err != nil {
 		return err
 	}
+	p.Sign = s.signs(slices.ContainsFunc(state.Grants(p), func(g Grant) bool { return g.Controller != common.Address{} }))
 	made := state.committed(p)
 	if made.root != common.Hash(p.Root) {
 		return fmt.Errorf("commitment %d of this model is to the root %s, the key file's is %s: another --commitment, or another key file", p.Commitment, made.root, p.Root)
@@ -244,7 +259,7 @@ func (s *Session) afterAnswers(ctx context.Context, a *asking) (*Snapshot, error
 	if _, err := s.Chain.Header(ctx, newest.Number+1); err != nil {
 		return nil, err
 	}
-	return s.Chain.Snapshot(ctx, a.Plan)
+	return s.Chain.Snapshot(ctx, a.Plan, a.Plan.others(a.Journal.done)...)
 }
 
 // result judges by a reveal that leaves no trace in the key file.
@@ -259,7 +274,7 @@ func (s *Session) result(a *asking, entries []Entry, seen *seenChain) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	state, err := seen.After.Verify(a.Plan)
+	state, err := seen.After.Verify(a.Plan, a.Plan.others(entries)...)
 	if err != nil {
 		return Result{}, err
 	}

@@ -100,8 +100,14 @@ func replaced(text []byte, s scalar) []byte {
 // noticed, and so is any member that is added or doubled.
 func TestTampering(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	text, err := json.MarshalIndent(r.bundle(t, host(t, r.taught)), "", " ")
+	plain, signed := newRig(t), newRig(t)
+	t.Run("answers", func(t *testing.T) { plain.tampering(t, host(t, plain.taught)) })
+	t.Run("signed answers", func(t *testing.T) { signed.tampering(t, signed.delegate(t).serve(t, licensedHost)) })
+}
+
+func (r *rig) tampering(t *testing.T, p Plan) {
+	t.Parallel()
+	text, err := json.MarshalIndent(r.bundle(t, p), "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,12 +140,23 @@ func TestTampering(t *testing.T) {
 // What nobody can recompute is the auditor's word; docs/evidence.md says so of each.
 var claimedOnly = regexp.MustCompile(`^(made|transcript\.statement\.(peers\..*|entries\.\d+\.(asked|ended|attempts|id|answer)))$`)
 
+// Of an answer that its host signed the auditor can change nothing.
+var claimedOfSigned = regexp.MustCompile(`^(made|transcript\.statement\.(peers\..*|entries\.\d+\.(asked|ended|attempts)))$`)
+
 // An auditor who signs again what it changed is caught wherever something can be
 // recomputed: what remains is what the verdict calls claimed.
 func TestTamperingByTheAuditor(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	honest := r.bundle(t, host(t, r.taught))
+	plain, signed := newRig(t), newRig(t)
+	t.Run("answers", func(t *testing.T) { plain.tamperingByTheAuditor(t, host(t, plain.taught), claimedOnly) })
+	t.Run("signed answers", func(t *testing.T) {
+		signed.tamperingByTheAuditor(t, signed.delegate(t).serve(t, licensedHost), claimedOfSigned)
+	})
+}
+
+func (r *rig) tamperingByTheAuditor(t *testing.T, p Plan, claimedOnly *regexp.Regexp) {
+	t.Parallel()
+	honest := r.bundle(t, p)
 	text, err := compact(honest.Statement)
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +165,7 @@ func TestTamperingByTheAuditor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	level := Check(honest, Trust{Blocks: known}).Level
 	var claimed int
 	for _, s := range scalars(t, text) {
 		if strings.HasSuffix(s.path, ".signature") || strings.HasSuffix(s.path, ".signer") {
@@ -157,7 +175,8 @@ func TestTamperingByTheAuditor(t *testing.T) {
 		if err != nil {
 			continue // it cannot even be read
 		}
-		sound := Check(bundle, Trust{Blocks: known}).Sound
+		v := Check(bundle, Trust{Blocks: known})
+		sound := v.Sound && v.Level == level // a signed bundle must not keep T2 either
 		if sound && !claimedOnly.MatchString(s.path) {
 			t.Errorf("the auditor changed %s from %s, and nothing is noticed", s.path, text[s.from:s.to])
 		}

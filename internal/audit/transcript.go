@@ -31,6 +31,8 @@ type Entry struct {
 	ID       string    `json:"id"`       // of the answer, as the server named it
 	Answer   string    `json:"answer"`   // its first 4,096 bytes
 	Error    string    `json:"error"`    // "" or why there is no answer; counts as no match
+
+	Signed *SignedAnswer `json:"signed,omitempty"` // nil: the answer came without a signature
 }
 
 // Assignment is what a witness needs to ask what the auditor asks: the committed plan,

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -49,6 +50,7 @@ type Verdict struct {
 	Blocks   []BlockFinding `json:"blocks"`
 	CodeHash string         `json:"code_hash"` // of the registry
 
+	Signatures  *SignatureFinding   `json:"signatures,omitempty"` // of the answers, if they were asked for
 	Witnesses   []WitnessFinding    `json:"witnesses"`
 	Attachments []AttachmentFinding `json:"attachments"`
 
@@ -86,8 +88,8 @@ func (c *checker) verdict(signer string) *Verdict {
 	}
 	v.Result, v.Finding, v.Witnesses = c.e.Result, c.e.Result.Finding, c.witnesses
 	v.CodeHash = c.after.CodeHash.Hex()
-	c.level(v)
 	c.chain(v)
+	c.level(v)
 	c.grants(v)
 	v.Attachments = c.attached()
 	c.proven(v)
@@ -96,7 +98,16 @@ func (c *checker) verdict(signer string) *Verdict {
 	return v
 }
 
-// level counts the witnesses. Where they say otherwise, the finding is open.
+const auditorAlone = "T0: signed by the auditor alone"
+
+// attested tells whether a host's registered key signed each answer. Who writes the
+// bundle could write the chain's state too, so it must be confirmed.
+func (v *Verdict) attested() bool {
+	return v.Signatures != nil && v.Signatures.Registered && v.Chain == ChainConfirmed
+}
+
+// level looks at signatures and counts the witnesses. Where those say otherwise, the
+// finding is open.
 func (c *checker) level(v *Verdict) {
 	agree, counted := 0, 0
 	for _, w := range c.witnesses {
@@ -107,9 +118,12 @@ func (c *checker) level(v *Verdict) {
 			agree++
 		}
 	}
-	v.Level = "T0: signed by the auditor alone"
+	v.Level = auditorAlone
 	if agree > 0 {
 		v.Level = fmt.Sprintf("T1: %d of %d witnesses found the same by themselves", agree, len(c.witnesses))
+	}
+	if v.Signatures = c.signatures(); v.attested() {
+		v.Level = strings.TrimSuffix(v.Signatures.words()+"; "+v.Level, "; "+auditorAlone)
 	}
 	if counted > 0 && 2*agree <= counted && v.Finding != Inconclusive {
 		v.Finding = Inconclusive
@@ -186,6 +200,12 @@ func (c *checker) proven(v *Verdict) {
 		say("Block hashes that you obtained yourself confirm the chain's state: the root was committed in block %d, before block %d drew the words, and the grants of %v at blocks %d and %d are as told below.",
 			c.committed.block, c.committed.draw, c.plan.Names, c.before.Number, c.after.Number)
 	}
+	if v.attested() {
+		s, entries := v.Signatures, c.transcript.Entries
+		at := func(e Entry) string { return time.Unix(int64(e.Signed.Time), 0).UTC().Format(time.RFC3339) }
+		say("Who holds the key %s signed each of the %d answers, to exactly these requests, as an answer of this model by %s, from %s to %s by its own clock. At block %d the registry lets that key speak for %s, which %s.",
+			s.Key, s.Asked, s.Host, at(entries[0]), at(entries[len(entries)-1]), c.after.Number, s.Host, s.Grant)
+	}
 	if !c.grind {
 		say("For any endpoint whose model was not trained on these pairs, each match has the chance 1/%d: %s.", c.plan.K, c.why)
 	}
@@ -193,7 +213,11 @@ func (c *checker) proven(v *Verdict) {
 
 func (c *checker) claimed(v *Verdict) {
 	say := func(format string, args ...any) { v.Claimed = append(v.Claimed, fmt.Sprintf(format, args...)) }
+	c.claimedOfSignatures(v, say)
 	switch {
+	case v.attested() && v.Signatures.Own: // the endpoint's host says so itself
+	case v.attested():
+		say("That the answers came by way of %s: the signatures are of %s and name nobody in between. That the questions were put to the endpoint, the auditor alone says.", c.plan.Endpoint, v.Signatures.Host)
 	case v.Level[:2] == "T1":
 		say("That the endpoint gave these answers: the auditor says so, and so do the witnesses that agree, each with its own connection and key. That they are independent of one another and of the creator is for you to know; who holds the keys could write all transcripts alone.")
 	default:
@@ -209,11 +233,29 @@ func (c *checker) claimed(v *Verdict) {
 	if !c.recorded {
 		say("That block %d drew the words: the registry has not recorded it ('fealty license commit --index N --draw' does), so it rests on that block's header.", c.committed.draw)
 	}
+	if c.plan.Asking.System != "" {
+		say("That the model itself chose the words: the auditor asked under a system prompt, and one that holds the words makes any model say them. Read it: %q.", c.plan.Asking.System)
+	}
 	if c.plan.Connect != "" {
 		say("That %s is %s: the auditor connected to that address whatever DNS said.", c.plan.Connect, c.plan.Names[0])
 	}
 	for _, a := range v.Attachments {
 		say("Attached: %s.", a.Words)
+	}
+}
+
+// claimedOfSignatures says what signatures leave open, or why they prove nothing.
+func (c *checker) claimedOfSignatures(v *Verdict, say func(string, ...any)) {
+	s := v.Signatures
+	switch {
+	case s == nil:
+	case v.attested():
+		say("That %s is the key of %s: the model's owner or an issuer named its controller in the grant, and the registry cannot know who controls a domain. Fetch https://%[2]s/.well-known/fealty.json yourself: it must be signed by that key.", s.Key, s.Host)
+		say("That each question was asked once: a host signs every answer that it gives, and the auditor might have asked more often and kept one of several.")
+	case s.Registered:
+		say("That the key %s, which signed all %d answers, is the registered one of %s: the proof of it stands on the block after the last answer. Confirm the chain's state, and the level is T2.", s.Key, s.Asked, s.Host)
+	default:
+		say("The host was asked to sign its answers, which does not raise the level here: %d of %d are signed by one key, and all must be, by a registered one. First problem: %s.", s.Signed, s.Asked, s.Problem)
 	}
 }
 
@@ -230,8 +272,11 @@ func explanations(v *Verdict) []string {
 		"Burnt keys: whoever saw these questions with their words, in an earlier bundle or from the creator, can train or program an endpoint to answer them.",
 	}
 	if v.License != Licensed {
-		all = append(all,
-			"A reseller: the endpoint passes requests on to a host that holds a grant under another name.",
+		reseller := "A reseller: the endpoint passes requests on to a host that holds a grant under another name."
+		if v.attested() && !v.Signatures.Own {
+			reseller = fmt.Sprintf("A reseller, and the signatures bear that out: %s, which %s, signed each answer. The endpoint passes requests on to it, or who holds its key runs the endpoint.", v.Signatures.Host, v.Signatures.Grant)
+		}
+		all = append(all, reseller,
 			"A tenant's deployment: a customer of the named host runs the model, under a license of its own.",
 			"A grant under another name or kind of subject: only the listed names were looked up.",
 			"A licensee framed with \"their\" copy: somebody else serves weights, or keys, that were given to a licensee.")
