@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -20,6 +23,7 @@ type listener struct {
 	write time.Duration
 	tls   *tls.Config // nil: plain HTTP
 	most  int         // connections at once
+	log   *slog.Logger
 	open  atomic.Int64
 }
 
@@ -28,6 +32,11 @@ type listener struct {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if passing(err) { // fasthttp would stop serving for good
+			l.log.Warn("connections cannot be accepted for a moment", "cause", err)
+			time.Sleep(acceptPause)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +50,15 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		return &conn{Conn: c, write: l.write, closed: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
 	}
+}
+
+// acceptPause is how long nothing is accepted when the system lacks what a connection needs.
+const acceptPause = 200 * time.Millisecond
+
+// passing tells a lack of file descriptors or memory from the end of a listener.
+func passing(err error) bool {
+	return slices.ContainsFunc([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM},
+		func(e syscall.Errno) bool { return errors.Is(err, e) })
 }
 
 // turnAway says why, if that can be said at once: a few bytes fit into any new

@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -273,5 +275,35 @@ func TestHTTP10(t *testing.T) {
 		if got.status != want || got.header.Get("Transfer-Encoding") != "" || want == 505 && !strings.Contains(got.body, "proxy_http_version") {
 			t.Errorf("%s: %d %v %s", body, got.status, got.header, got.body)
 		}
+	}
+}
+
+// exhausted is a listener of a process without file descriptors, for some tries.
+type exhausted struct {
+	net.Listener
+	tries atomic.Int32
+}
+
+func (e *exhausted) Accept() (net.Conn, error) {
+	if e.tries.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return e.Listener.Accept()
+}
+
+// Too many open files is no reason to stop serving: connections wait until some are closed.
+func TestOutOfFileDescriptors(t *testing.T) {
+	r := newRig(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	e := &exhausted{Listener: l}
+	e.tries.Store(2)
+	go func() { _ = r.server.Serve(e) }() // whether it goes on is seen below
+	r.url = "http://" + l.Addr().String()
+	if got := r.post("/v1/chat/completions", r.key, chatBody("")); got.status != 200 {
+		t.Errorf("afterwards: %d %s", got.status, got.body)
+	}
+	if n := strings.Count(r.log.String(), "too many open files"); n != 2 {
+		t.Errorf("%d log lines say so, want 2", n)
 	}
 }

@@ -192,7 +192,7 @@ func (s *Server) ServeAdmin(l net.Listener) error {
 }
 
 func (s *Server) listener(l net.Listener) *listener {
-	return &listener{Listener: l, write: s.timeouts().Write, most: s.current.Load().cfg.Limits.Connections}
+	return &listener{Listener: l, write: s.timeouts().Write, most: s.current.Load().cfg.Limits.Connections, log: s.log}
 }
 
 // cutShare is the end of Shutdown's time that is kept for telling the answers that

@@ -25,7 +25,8 @@ type queue struct {
 // ticket is one waiting request.
 type ticket struct {
 	start   float64
-	seq     uint64 // among equals the first comes first
+	end     float64 // where its licensee's next one starts
+	seq     uint64  // among equals the first comes first
 	subject [32]byte
 	turn    chan error // one: nil, or why there will be none
 	at      int        // in the heap; -1: in it no more
@@ -92,11 +93,11 @@ func (q *queue) join(subject [32]byte, plan uint32, tokens uint64) (*ticket, tim
 		if last == nil || last.start <= t.start {
 			return nil, 0, errOverloaded
 		}
-		heap.Remove(&q.waiting, last.at)
-		q.ends[last.subject] = last.start // its licensee's last one: the largest tag of all
+		q.remove(last)
 		last.turn <- errOverloaded
 	}
-	q.ends[subject] = t.start + float64(max(tokens, 1))/q.weight(plan)
+	t.end = t.start + float64(max(tokens, 1))/q.weight(plan)
+	q.ends[subject] = t.end
 	heap.Push(&q.waiting, t)
 	return t, q.limits.Wait, nil
 }
@@ -108,9 +109,18 @@ func (q *queue) withdraw(t *ticket) bool {
 	if t.at < 0 {
 		return false
 	}
-	heap.Remove(&q.waiting, t.at)
+	q.remove(t)
 	q.settle()
 	return true
+}
+
+// remove takes out a ticket that is not served. If it was its licensee's last one, the
+// next starts where it did: who waited in vain and asks again is not put further back.
+func (q *queue) remove(t *ticket) {
+	heap.Remove(&q.waiting, t.at)
+	if q.ends[t.subject] == t.end {
+		q.ends[t.subject] = t.start
+	}
 }
 
 // leave gives the place to the next one.

@@ -138,6 +138,25 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
+// Requests that were given up while they waited do not count against their licensee.
+func TestQueueForgetsWhoLeft(t *testing.T) {
+	l := newLine(t, AdmissionConfig{Queue: 10, Wait: time.Minute})
+	for range 3 {
+		l.waits("b", 1, 10)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range 5 {
+		if err := l.q.enter(gone, [32]byte{'a'}, 1, 10); !errors.Is(err, context.Canceled) {
+			t.Fatalf("of one who leaves: %v", err)
+		}
+	}
+	l.waits("a", 1, 10)
+	if got := l.served(4); got != "babb" {
+		t.Errorf("served %s, want babb", got)
+	}
+}
+
 func TestQueueIsBoundedInTime(t *testing.T) {
 	l := newLine(t, AdmissionConfig{Queue: 3, Wait: 20 * time.Millisecond})
 	if err := l.q.enter(t.Context(), [32]byte{'a'}, 1, 10); !errors.Is(err, errOverloaded) {
