@@ -36,7 +36,7 @@ func TestSDKsReadEveryCode(t *testing.T) {
 			r.goSDK(t, c)
 		}
 	})
-	t.Run("Node", func(t *testing.T) { r.nodeSDK(t, cases) })
+	t.Run("Node", func(t *testing.T) { nodeSDK(t, "codes", map[string]any{"base": r.url + "/v1", "cases": cases}) })
 }
 
 func (r *rig) codeCases() []codeCase {
@@ -105,20 +105,22 @@ func (r *rig) goSDK(t *testing.T, c codeCase) {
 	}
 }
 
-func (r *rig) nodeSDK(t *testing.T, cases []codeCase) {
+// nodeSDK runs a script of testdata with the official SDK.
+func nodeSDK(t *testing.T, script string, told map[string]any) {
+	t.Helper()
 	servertest.Need(t, "node", "install Node.js")
-	source, err := os.ReadFile("testdata/codes.mjs")
+	source, err := os.ReadFile("testdata/" + script + ".mjs")
 	must(t, err)
 	// Node resolves packages from where a script lies: the root has them.
-	copied := "../node_modules/.fealty-codes-test.mjs"
+	copied := "../node_modules/.fealty-" + script + "-test.mjs"
 	if err := os.WriteFile(copied, source, 0o600); err != nil {
 		t.Fatal(err, "; run 'npm install' in the project's root ('make test' does)")
 	}
 	t.Cleanup(func() { os.Remove(copied) })
-	told, err := json.Marshal(map[string]any{"base": r.url + "/v1", "cases": cases})
+	input, err := json.Marshal(told)
 	must(t, err)
 	cmd := exec.CommandContext(t.Context(), "node", copied)
-	cmd.Env = append(os.Environ(), "FEALTY_CODES="+string(told))
+	cmd.Env = append(os.Environ(), "FEALTY_CODES="+string(input))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	must(t, err)
