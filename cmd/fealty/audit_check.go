@@ -65,6 +65,7 @@ type auditCheck struct {
 	live    string
 	picked  []int
 	apiKey  string
+	connect string
 	against string
 	asJSON  bool
 }
@@ -96,6 +97,7 @@ Exit 0: the bundle holds together (read what it says). Exit 3: it does not.`,
 	f.StringVar(&c.live, "live", "", "reveal of the keys that you picked: ask them now")
 	f.IntSliceVar(&c.picked, "picked", nil, "the keys that you picked")
 	f.StringVar(&c.apiKey, "api-key", "", "with --live: env:NAME or file:PATH of your key for the endpoint")
+	f.StringVar(&c.connect, "connect", "", "with --live: host:port to connect to, whatever DNS says of the endpoint's host; the bundle's own --connect is not followed")
 	f.StringVar(&c.against, "against", "", "another creator's bundle about the same model")
 	f.BoolVar(&c.asJSON, "json", false, "print one JSON object")
 	return cmd
@@ -183,7 +185,7 @@ func (c *auditCheck) ask(cmd *cobra.Command, bundle *audit.Sealed) (*audit.Resul
 	}
 	p := newProgress(cmd.ErrOrStderr())
 	p.step("asking")
-	result, err := audit.Live(cmd.Context(), bundle, c.picked, reveal, credential, p.update)
+	result, err := audit.Live(cmd.Context(), bundle, c.picked, reveal, c.connect, credential, p.update)
 	return &result, err
 }
 

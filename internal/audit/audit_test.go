@@ -107,12 +107,17 @@ func TestSequential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, err := Live(t.Context(), bundle, picked, reveal, "", nil)
+	live, err := Live(t.Context(), bundle, picked, reveal, p.Connect, "", nil)
 	if err != nil || live.Matched != 7 || live.Asked != 7 {
 		t.Errorf("live: %+v, %v", live, err)
 	}
-	if _, err := Live(t.Context(), bundle, picked[1:], reveal, "", nil); err == nil {
+	if _, err := Live(t.Context(), bundle, picked[1:], reveal, p.Connect, "", nil); err == nil {
 		t.Error("a reveal of other keys than were picked is taken")
+	}
+	elsewhere := at(t, answering(func(int, string, http.ResponseWriter) string { return "There is much to say." }))
+	live, err = Live(t.Context(), bundle, picked, reveal, elsewhere.Connect, "", nil)
+	if err != nil || live.Matched != 0 || live.Finding == AnswersAsModel {
+		t.Errorf("the checker's own way leads elsewhere than the auditor's: %+v, %v", live, err)
 	}
 }
 

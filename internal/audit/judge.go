@@ -97,13 +97,11 @@ func judge(p *Plan, entries []Entry, r *fingerprint.Reveal) (Result, error) {
 
 // conclude finds the word for the numbers, and why it is not a clearer one.
 func (r *Result) conclude(p *Plan, entries []Entry, hits []bool, claimed bool) {
-	texts, first := map[string]int{}, map[string]int{}
+	texts := map[string]bool{}
 	for _, e := range entries {
-		word := fingerprint.FirstWord(e.Answer)
-		if e.Error == "" && word != "" {
+		if e.Error == "" && fingerprint.FirstWord(e.Answer) != "" {
 			r.Answered++
-			texts[e.Answer]++
-			first[word]++
+			texts[e.Answer] = true
 		}
 	}
 	if claimed {

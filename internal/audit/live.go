@@ -57,8 +57,9 @@ func openEvidence(bundle *Sealed) (*Evidence, *Plan, error) {
 }
 
 // Live asks the bundle's endpoint the keys that the checker picked and that the creator
-// then opened. What it finds the checker has seen with its own eyes.
-func Live(ctx context.Context, bundle *Sealed, picked []int, r *fingerprint.Reveal, credential string, told func(done, total int)) (Result, error) {
+// then opened. What it finds the checker has seen with its own eyes: it goes where DNS
+// says, or to connect (host:port), and never to the address that the auditor dialled.
+func Live(ctx context.Context, bundle *Sealed, picked []int, r *fingerprint.Reveal, connect, credential string, told func(done, total int)) (Result, error) {
 	e, p, err := openEvidence(bundle)
 	if err != nil {
 		return Result{}, err
@@ -71,7 +72,7 @@ func Live(ctx context.Context, bundle *Sealed, picked []int, r *fingerprint.Reve
 		return Result{}, err
 	}
 	defer os.RemoveAll(dir)
-	p.Stopping.Queries, p.Asking.Pace, p.Sign = len(picked), 0, false
+	p.Stopping.Queries, p.Asking.Pace, p.Sign, p.Connect = len(picked), 0, false, connect
 	a := &Asker{Plan: p, Key: credential, Told: told}
 	for _, k := range r.Keys {
 		a.Items = append(a.Items, Item{k.Index, k.Question})

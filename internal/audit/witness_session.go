@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 )
 
 // WitnessSession is one witness' part in an audit, by its own credential and connection.
@@ -20,7 +21,7 @@ type WitnessSession struct {
 	Told       func(done, total int)
 }
 
-// FetchAssignment reads an assignment from a file or an http(s) URL.
+// FetchAssignment reads an assignment from a file or, within 5 minutes, an http(s) URL.
 func FetchAssignment(ctx context.Context, from string) (*Assignment, error) {
 	var a Assignment
 	if !strings.HasPrefix(from, "https://") && !strings.HasPrefix(from, "http://") {
@@ -30,7 +31,8 @@ func FetchAssignment(ctx context.Context, from string) (*Assignment, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client := http.Client{Timeout: 5 * time.Minute}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
