@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	fingerprint "github.com/fealty/fealty/embed"
+	"github.com/fealty/fealty/internal/audit"
 	"github.com/fealty/fealty/internal/openai"
 )
 
@@ -276,15 +277,10 @@ const answerTokens = 16
 
 // Answer implements fingerprint.Answerer.
 func (e *endpoint) Answer(ctx context.Context, question string) (string, error) {
-	messages := []openai.Message{{Role: "user", Content: question}}
-	if e.asking.System != "" {
-		messages = append([]openai.Message{{Role: "system", Content: e.asking.System}}, messages...)
-	}
-	request := openai.Ask{Model: e.model, MaxTokens: answerTokens, Temperature: &e.asking.Temperature, Messages: messages}
-	if e.asking.Temperature > 0 {
-		seed := int64(e.asking.Seed)
-		request.Seed = &seed
-	}
+	plan := audit.Plan{Served: e.model, Asking: audit.Asking{
+		System: e.asking.System, Temperature: e.asking.Temperature, Seed: int64(e.asking.Seed), MaxTokens: answerTokens,
+	}}
+	request := plan.Ask(question)
 	if e.wait > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, e.wait, fmt.Errorf("no answer within --timeout %v", e.wait))

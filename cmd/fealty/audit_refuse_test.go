@@ -27,6 +27,7 @@ func TestAuditRefuses(t *testing.T) {
 	}{
 		"verify without a signer":      {[]string{"verify", "http://127.0.0.1:1/v1", "--dir", dir}, exitUsage, "--signer-keystore"},
 		"verify without a registry":    {append([]string{"verify", "http://127.0.0.1:1/v1", "--dir", dir}, signer...), exitUsage, "--registry"},
+		"signatures of no known kind":  {append([]string{"verify", "http://127.0.0.1:1/v1", "--dir", dir, "--registry", "0x" + strings.Repeat("1", 40), "--signatures", "maybe"}, signer...), exitUsage, "auto, always or never"},
 		"a key on the command line":    {[]string{"witness", "x.json", "--output", dir, "--api-key", "sk-secret", "--signer-key-env", "FEALTY_TEST_AUDITOR"}, exitFailed, "no such file"},
 		"witness without an output":    {append([]string{"witness", "x.json"}, signer...), exitUsage, "--output"},
 		"evidence without a folder":    {append([]string{"evidence"}, signer...), exitUsage, "--dir DIR --output FILE"},

@@ -133,7 +133,7 @@ func retry(err error, attempt int) (time.Duration, bool) {
 func (a *Asker) once(ctx context.Context, question string) (*openai.Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(a.Plan.Asking.Timeout*float64(time.Second)))
 	defer cancel()
-	return a.client().Chat(a.peer.watch(ctx), a.Plan.ask(question))
+	return a.client().Chat(a.peer.watch(ctx), a.Plan.Ask(question))
 }
 
 // Preflight sends one ordinary question, so that a wrong credential or model name is

@@ -58,9 +58,9 @@ func (f failing) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// ask is the request for a question, whose bytes a host signs: they are a part of the
+// Ask is the request for a question, whose bytes a host signs: they are a part of the
 // format.
-func (p *Plan) ask(question string) openai.Ask {
+func (p *Plan) Ask(question string) openai.Ask {
 	how := p.Asking
 	out := openai.Ask{
 		Model: p.Served, MaxTokens: how.MaxTokens, Temperature: &how.Temperature,
@@ -192,7 +192,7 @@ func (p *Plan) signer(e Entry) (common.Address, error) {
 	if at.Before(e.Asked.Add(-clockSlack)) || at.After(e.Ended.Add(clockSlack)) {
 		return common.Address{}, fmt.Errorf("it was signed at %s, not when the query was answered", at.UTC().Format(time.RFC3339))
 	}
-	request, err := json.Marshal(p.ask(e.Question))
+	request, err := json.Marshal(p.Ask(e.Question))
 	if err != nil {
 		return common.Address{}, err
 	}

@@ -221,7 +221,7 @@ func TestSignaturesThatDoNotHold(t *testing.T) {
 		"of what is no host":            {"which is no host", func(_ int, s *SignedAnswer, _ []byte) { s.Host = "a b" }},
 	} {
 		forged := lie(t, honest, r.auditor, func(e Entry) Entry {
-			request, _ := json.Marshal(p.ask(e.Question))
+			request, _ := json.Marshal(p.Ask(e.Question))
 			changed := *e.Signed
 			c.change(slices.Index(r.order(t, honest), e.Key), &changed, request)
 			e.Signed = &changed
@@ -309,12 +309,12 @@ func TestWhoIsAskedToSign(t *testing.T) {
 // never change.
 func TestRequestBytes(t *testing.T) {
 	p := Plan{Served: "chat", Asking: Asking{System: "Be <brief>.", Temperature: 0.7, Seed: 3, MaxTokens: 16}}
-	got, err := json.Marshal(p.ask("Why?"))
+	got, err := json.Marshal(p.Ask("Why?"))
 	if want := `{"model":"chat","messages":[{"role":"system","content":"Be \u003cbrief\u003e."},{"role":"user","content":"Why?"}],"max_tokens":16,"temperature":0.7,"seed":3}`; err != nil || string(got) != want {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 	p.Asking = Asking{MaxTokens: 8}
-	got, err = json.Marshal(p.ask("Why?"))
+	got, err = json.Marshal(p.Ask("Why?"))
 	if want := `{"model":"chat","messages":[{"role":"user","content":"Why?"}],"max_tokens":8,"temperature":0}`; err != nil || string(got) != want {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
