@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -26,8 +27,9 @@ type answer struct {
 	id          string   // x-request-id
 	pass        pass
 	scope       policy.Scope
-	credential  []byte    // to ask again whether it still stands
-	confirmed   time.Time // when it last did; of askCallers
+	credential  []byte       // to ask again whether it still stands
+	confirmed   time.Time    // when it last did; of askCallers
+	looks       atomic.Int64 // at its license that are wanted; 0: none is under way
 	began       time.Time
 	reservation *limit.Reservation // nil until the budget is charged
 	record      *usage.Record      // nil until the ledger has it

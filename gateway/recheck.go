@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity"
@@ -13,7 +14,8 @@ import (
 // credential still stands: as long as licenses are believed by default (hard).
 const credentialGrace = 5 * time.Minute
 
-// recheck cuts running answers whose license, or whose host's, no longer stands.
+// recheck cuts running answers whose license, or whose host's, no longer stands. A chain
+// that is slow to answer for one of them keeps none of the others from being cut.
 func (s *Server) recheck(ctx context.Context) {
 	for {
 		select {
@@ -22,10 +24,29 @@ func (s *Server) recheck(ctx context.Context) {
 		case <-time.After(s.timeouts().Recheck):
 		case <-s.changed:
 		}
-		for _, a := range s.running.all() {
-			if err := a.standing(ctx); err != nil {
-				a.cancel(err)
+		for i, a := range s.running.all() {
+			if a.looks.Add(1) == 1 {
+				s.wait.Go(func() { a.look(ctx) })
 			}
+			if i%64 == 63 {
+				runtime.Gosched() // most are answered from memory: of thousands, few goroutines are there at once
+			}
+		}
+	}
+}
+
+// look asks for one answer, and once more if that was wanted meanwhile.
+func (a *answer) look(ctx context.Context) {
+	a.svc.users.Add(1) // what it asks stays open
+	defer a.svc.release()
+	for {
+		wanted := a.looks.Load()
+		if err := a.standing(ctx); err != nil {
+			a.cancel(err)
+			return
+		}
+		if a.looks.CompareAndSwap(wanted, 0) {
+			return
 		}
 	}
 }

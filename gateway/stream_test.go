@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +147,45 @@ func (r *rig) cutByRevocation(tell func()) {
 	if got := r.metric(`fealty_streams_cut_total{code="license_revoked"}`); got != "1" {
 		t.Errorf("counted %q cut streams, want 1", got)
 	}
+}
+
+// stuck is a chain that answers nothing for one subject, once it is told whose.
+type stuck struct {
+	*grants
+	subject atomic.Pointer[[32]byte]
+	asked   chan struct{}
+}
+
+func (s *stuck) Check(ctx context.Context, model, subject [32]byte) (policy.Grant, error) {
+	if who := s.subject.Load(); who != nil && *who == subject {
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
+		<-ctx.Done()
+	}
+	return s.grants.Check(ctx, model, subject)
+}
+
+// While nobody answers for one stream's license, another one's revocation is seen.
+func TestRevokedBesideAStuckLookUp(t *testing.T) {
+	chain := &stuck{asked: make(chan struct{}, 1)}
+	r := newRig(t, func(_ *gateway.Config, d *gateway.Deps) {
+		m := d.Models["echo"]
+		chain.grants = m.Licenses.(*grants)
+		m.Licenses = chain
+		d.Models["echo"] = m
+	})
+	key, subject := newWallet(t)
+	r.chain.set(subject, func(g *policy.Grant) { *g = license(everything) })
+	own := r.key
+	r.key = r.apiKey(key)
+	resp, _ := r.begun()
+	defer resp.Body.Close()
+	r.key = own
+	chain.subject.Store(&subject)
+	soon(t, chain.asked, "the first stream's license is looked up")
+	r.cutByRevocation(r.server.LicenseChanged)
 }
 
 func TestBrokenMidStream(t *testing.T) {
