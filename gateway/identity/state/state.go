@@ -50,9 +50,8 @@ var (
 const Format = 1
 
 // markName is a hash with these fields: generation; format, without which it is 1;
-// previous, the generation that an
-// operator replaced; was and lost, the generation that is gone and how that was
-// noticed; and the number of writes of each gateway.
+// previous, the generation that an operator replaced; was and lost, the generation that
+// is gone and how that was noticed; and the number of writes of each gateway.
 const markName = "fealty:1:state"
 
 // Options shape a Store. Client is required.
