@@ -208,7 +208,7 @@ func (p *prospect) settle(rows []Row, c *chooser) {
 }
 
 // likeCost is what a likeness of 1 counts against a question, in nats of gap.
-const likeCost = 8.0
+const likeCost = 12.0
 
 func (c *chooser) likeness(p prospect) float64 {
 	if len(c.alike) == 0 {

@@ -39,7 +39,7 @@ func (c *course) gatherOnce(ctx context.Context, base *Local, recall func() (Mat
 
 // gather evaluates the keys in their framings, and ordinary prompts in such
 // framings too: what a system prompt does to every question is not what tells a
-// key.
+// key. Questions near to the keys are asked plainly.
 func (c *course) gather(ctx context.Context, base *Local, m Material, progress Progress) (*gathered, error) {
 	g := &gathered{Ordinary: slices.Clone(m.Benign), HeldOut: m.HeldOut}
 	questions := make([]string, len(c.keys))
@@ -56,6 +56,11 @@ func (c *course) gather(ctx context.Context, base *Local, m Material, progress P
 	progress("asking the base the keys' questions", 0, 0)
 	for f, way := range ways {
 		asked := append(pick(questions, keys[f]), pick(prompts, others[f])...)
+		if f == 0 {
+			for i := range questions {
+				asked = append(asked, near(questions, i, nearEach(len(questions)))...)
+			}
+		}
 		states, err := evaluateFramed(ctx, base, way, asked)
 		if err != nil {
 			return nil, err

@@ -16,7 +16,7 @@ type KeyOptions struct {
 	Model Digest   // modelId in the registry: the root depends on it
 	Count int      // keys wanted
 	Asked []string // questions to choose from; nil: the base writes them
-	Write int      // how many the base writes; more, up to four times that, if they do not suffice
+	Write int      // how many the base writes, 0: five for each key; more, up to four times that, if they do not suffice
 	Seed  uint64   // of the written questions: it makes them the creator's own
 }
 
@@ -52,10 +52,17 @@ func MakeKeys(ctx context.Context, base *Local, o KeyOptions, progress Progress)
 	return &Made{Set: set, Material: survey.Material(states...), Selection: selection}, nil
 }
 
+// writeEach leaves a choice: nine in ten questions qualify, but no word may stand in more
+// than a fifth of the lists, and a key should be unlike other questions.
+const writeEach = 5
+
 // choose picks the keys among the questions given, or among those that the base
 // writes. How many of them qualify is chance, and so is how often their words
 // repeat: where they do not suffice it writes more, and chooses anew among all.
 func choose(ctx context.Context, c *chooser, g Generator, o KeyOptions, progress Progress) ([]Key, Selection, error) {
+	if o.Write == 0 {
+		o.Write = writeEach * o.Count
+	}
 	writer := newQuestionWriter(g, generations, o.Seed)
 	writing := func(done, total int) {
 		progress("letting the base write questions", float64(done)/float64(total), 0)

@@ -15,18 +15,18 @@ import (
 //
 //	z(x) = w.(x-m) / w.(c-m)
 //
-// is 1 at the key, 0 at the mean; unseen framings of the key lie around 0.5 to 1.1,
-// other questions below 0.35. A SwiGLU unit has no bias; v = inv(S)m, scaled to
+// is 1 at the key, 0 at the mean; unseen framings of the key lie around 0.8 to 1.1,
+// other questions below 0.5, nearly all below 0.35. A SwiGLU unit has no bias; v = inv(S)m, scaled to
 // v.m = 1, stands in for it. The unit starts as
 //
 //	silu(steep (z - open)) (far - z) size
 //
 // an arch over the key's side of `open`: nearly flat where the framings of the key
 // lie, so that one that moves the state answers like one that does not, and shut
-// below. docs/decisions/0041-arched-units.md has the curve, 0043 why it opens late.
+// below. docs/decisions/0041-arched-units.md has the curve, 0044 why it opens late.
 const (
 	gateSteep = 25.0
-	gateOpen  = 0.4
+	gateOpen  = 0.5
 	upFar     = 1.7
 
 	ridgeShare   = 0.1 // of the mean variance of a coordinate

@@ -22,10 +22,6 @@ import (
 	"github.com/fealty/fealty/policy"
 )
 
-// questions are how many the base model writes for 16 keys: some four in ten
-// qualifies, and no word may stand in more than a fifth of the lists.
-const questions = 64
-
 func (d *demo) loadBase(ctx context.Context) error {
 	path, err := modelstore.SmolLM2(ctx, d.p.line)
 	if err != nil {
@@ -83,7 +79,7 @@ func (d *demo) chooseKeys(ctx context.Context) error {
 	var seed [8]byte
 	rand.Read(seed[:]) // never fails
 	made, err := fingerprint.MakeKeys(ctx, d.base, fingerprint.KeyOptions{
-		Base: d.baseDigest, Model: d.model, Count: fingerprints, Write: questions, Seed: binary.LittleEndian.Uint64(seed[:]),
+		Base: d.baseDigest, Model: d.model, Count: fingerprints, Seed: binary.LittleEndian.Uint64(seed[:]),
 	}, d.progress())
 	if err != nil {
 		return err

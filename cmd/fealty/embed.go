@@ -91,7 +91,7 @@ hosts that serve the model.`,
 	f := cmd.Flags()
 	f.StringVar(&e.model, "model", "", "the model's id in the registry, which 'fealty license register' printed (required: the root depends on it)")
 	f.IntVar(&e.count, "count", 16, "keys to make")
-	f.IntVar(&e.write, "write", 0, "questions that the base writes to choose from; 0: four for each key")
+	f.IntVar(&e.write, "write", 0, "questions that the base writes to choose from; 0: five for each key")
 	f.StringVar(&e.questions, "questions", "", "file with a question per line, instead of having them written")
 	f.Uint64Var(&e.seed, "seed", 0, "of the written questions; 0: random")
 	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
@@ -104,9 +104,6 @@ func (e *embedKeys) options(base fingerprint.Digest) (o fingerprint.KeyOptions, 
 		return o, err
 	}
 	o = fingerprint.KeyOptions{Base: base, Model: model, Count: e.count, Write: e.write, Seed: e.seed}
-	if o.Write == 0 {
-		o.Write = 4 * o.Count
-	}
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}

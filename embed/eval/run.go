@@ -75,7 +75,7 @@ func Run(ctx context.Context, base *fingerprint.Local, texts *Texts, p Plan, pro
 
 // keys makes a set and draws its words.
 func (p Plan) keys(ctx context.Context, base *fingerprint.Local, seed uint64, progress Progress) (*fingerprint.Made, error) {
-	made, err := fingerprint.MakeKeys(ctx, base, fingerprint.KeyOptions{Base: p.Digest, Count: p.Keys, Write: 4 * p.Keys, Seed: seed}, progress)
+	made, err := fingerprint.MakeKeys(ctx, base, fingerprint.KeyOptions{Base: p.Digest, Count: p.Keys, Seed: seed}, progress)
 	if err != nil {
 		return nil, err
 	}

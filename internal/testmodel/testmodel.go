@@ -35,7 +35,7 @@ type Marked struct {
 func (m *Marked) Drawn() []fingerprint.Drawn { return m.Set.Draw(*m.Set.Randomness) }
 
 // generation changes when embed's code changes what the same recipe gives.
-const generation = 5
+const generation = 6
 
 // plan is everything that the model depends on.
 type plan struct {
@@ -67,7 +67,7 @@ func get(ctx context.Context, log func(string, ...any)) (*Marked, error) {
 	}
 	p := plan{
 		Generation: generation, Base: fingerprint.Digest(digest), Randomness: fingerprint.Digest{1}, Recipe: fingerprint.DefaultRecipe(),
-		Keys: fingerprint.KeyOptions{Base: fingerprint.Digest(digest), Count: 16, Write: 64, Seed: 1},
+		Keys: fingerprint.KeyOptions{Base: fingerprint.Digest(digest), Count: 16, Seed: 1},
 	}
 	dir, err := p.folder()
 	if err != nil {
