@@ -12,8 +12,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-FUZZTIME ?= 10s
-FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/tokenizer/jinja:FuzzTemplate \
+FUZZTIME ?= 6s
+FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/openai:FuzzMembers \
+            internal/openai:FuzzAppendText internal/openai:FuzzEvents internal/tokenizer/jinja:FuzzTemplate internal/wallet:FuzzRecover \
             gateway/identity/siwe:FuzzParse gateway/identity/token:FuzzToken gateway/identity/token:FuzzParseSet
 
 .PHONY: build demo test eval interop lint bench fuzz generate cross clean setup race soak k6
@@ -58,7 +59,7 @@ lint: ## formatting, vet, staticcheck
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench: ## authorisation, sampling, prefill and decode; see docs/benchmarks.md
-	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),3) ./policy ./sampler ./gateway ./licensecheck ./internal/tokenizer ./internal/llama
+	$(GO) test -run '^$$' -bench . -benchmem -count $(or $(COUNT),3) ./policy ./sampler ./gateway ./gateway/limit ./gateway/rules ./licensecheck ./internal/tokenizer ./internal/llama
 
 soak: build ## ten minutes of load on a gateway: its memory must not grow
 	@./bin/fealty bench soak --for $(or $(FOR),10m)
