@@ -52,6 +52,9 @@ func (x *exchange) health() error {
 	return nil
 }
 
+const storeAway = "the state store does not answer: keys and tokens that were checked lately and budgets that are leased are served, " +
+	"other requests get 503 state_unavailable\n"
+
 // ready says in words what is wrong. One model without its host grant leaves the
 // others served; with none servable there is nothing to be ready for.
 func (x *exchange) ready() error {
@@ -67,6 +70,9 @@ func (x *exchange) ready() error {
 		return nil //nolint:nilerr // it is the answer
 	}
 	var words bytes.Buffer
+	if x.svc.deps.Identities.Away() { // it is away for all gateways: if each were unready, nobody would be served what can be
+		words.WriteString(storeAway)
+	}
 	servable := 0
 	for _, m := range x.svc.listed {
 		what, ok := x.svc.state(x.ctx, x.now, m)

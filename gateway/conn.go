@@ -20,11 +20,12 @@ import (
 // listener hands out connections that bound each write and can be watched.
 type listener struct {
 	net.Listener
-	write time.Duration
-	tls   *tls.Config // nil: plain HTTP
-	most  int         // connections at once
-	log   *slog.Logger
-	open  atomic.Int64
+	write  time.Duration
+	tls    *tls.Config // nil: plain HTTP
+	most   int         // connections at once
+	log    *slog.Logger
+	turned func() string // counts a connection that is turned away, and names it
+	open   atomic.Int64
 }
 
 // Accept turns away the connections that are too many: each costs memory, also one that
@@ -64,11 +65,12 @@ func passing(err error) bool {
 // turnAway says why, if that can be said at once: a few bytes fit into any new
 // connection's buffer. Over TLS there would be a handshake first.
 func (l *listener) turnAway(c net.Conn) {
+	id := l.turned()
 	if l.tls == nil {
 		body := errOverloaded.AppendBody(nil)
 		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n"+
-			"Retry-After: 1\r\nX-Should-Retry: true\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			"Retry-After: 1\r\nX-Should-Retry: true\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n%s", id, len(body), body)
 	}
 	_ = c.Close()
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -257,9 +258,22 @@ func TestTooManyConnections(t *testing.T) {
 		}
 		return len(held) == 3
 	})
-	c := r.dial()
-	if status, body := ask(c); status != 0 && (status != 503 || !strings.Contains(body, `"code":"overloaded"`)) {
-		t.Errorf("the fourth: %d %s", status, body)
+	counted := func() int {
+		n, _ := strconv.Atoi(r.metric(`fealty_requests_total{code="overloaded"}`)) // none so far: no line
+		return n
+	}
+	before := counted()
+	resp, err := http.ReadResponse(bufio.NewReader(r.dial()), nil) // it is told before it asks
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	id := resp.Header.Get("x-request-id")
+	if resp.StatusCode != 503 || !strings.Contains(string(body), `"code":"overloaded"`) || len(id) != len("req_")+32 {
+		t.Errorf("the fourth: %d %v %s", resp.StatusCode, resp.Header, body)
+	}
+	if n := counted() - before; n != 1 || !strings.Contains(r.log.String(), id) {
+		t.Errorf("it is counted %d times, want once, and logged as %s: %s", n, id, r.log)
 	}
 	held[0].Close()
 	until(t, "there is room again", func() bool { status, _ := ask(r.dial()); return status == 200 })

@@ -34,6 +34,7 @@ type Identities interface {
 	Redeem(ctx context.Context, message, signature string) (identity.Token, error)
 	JWKS() []byte
 	Err() error // the state store is known to have lost data
+	Away() bool // the state store does not answer at present
 	CreateKey(ctx context.Context, c *identity.Caller, r identity.KeyRequest) (identity.Key, string, error)
 	ListKeys(ctx context.Context, subject [32]byte) ([]identity.Key, error)
 	NarrowKey(ctx context.Context, subject [32]byte, id string, to identity.KeyRequest) (identity.Key, error)
@@ -192,7 +193,18 @@ func (s *Server) ServeAdmin(l net.Listener) error {
 }
 
 func (s *Server) listener(l net.Listener) *listener {
-	return &listener{Listener: l, write: s.timeouts().Write, most: s.current.Load().cfg.Limits.Connections, log: s.log}
+	return &listener{
+		Listener: l, write: s.timeouts().Write, most: s.current.Load().cfg.Limits.Connections, log: s.log,
+		turned: s.turned,
+	}
+}
+
+// turned counts a connection beyond limits.connections as a request that was refused.
+func (s *Server) turned() string {
+	id := newRequestID()
+	s.metrics.request(errOverloaded.Code)
+	s.log.Debug("refused", "request", id, "status", errOverloaded.Status, "code", errOverloaded.Code, "cause", "limits.connections")
+	return id
 }
 
 // cutShare is the end of Shutdown's time that is kept for telling the answers that

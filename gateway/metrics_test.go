@@ -3,14 +3,18 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
 	"github.com/fealty/fealty/gateway"
+	"github.com/fealty/fealty/gateway/upstream"
 )
 
 // pooled is a backend that says how its servers do, and opens every answer in two steps.
@@ -176,12 +180,58 @@ func TestDashboardsAndAlerts(t *testing.T) {
 	}
 }
 
-// /readyz says in words how upstreams do, and that none is left.
+// /readyz says in words which upstreams are left alone, and is ready as long as one is not.
 func TestReadyzInWords(t *testing.T) {
 	r := newRig(t, func(_ *gateway.Config, d *gateway.Deps) {
 		d.Models["echo"] = gateway.Model{Backend: pooled{d.Models["echo"].Backend}, Licenses: d.Models["echo"].Licenses}
 	})
 	if got := r.do("GET", "/readyz", "", ""); got.status != 200 || got.body != "echo: ok; upstream 2 is left alone: 3 requests in a row failed\n" {
 		t.Errorf("%d %q", got.status, got.body)
+	}
+}
+
+// With all servers of its only model gone a gateway is not ready and says so; requests are
+// told to come again.
+func TestReadyzWithoutUpstreams(t *testing.T) {
+	var servers []upstream.Server
+	for range 2 {
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		servers = append(servers, upstream.Server{URL: server.URL + "/v1"})
+	}
+	pool, err := upstream.New(upstream.Options{Servers: servers, Check: time.Hour}) // one look, at the start
+	must(t, err)
+	t.Cleanup(pool.Close)
+	r := newRig(t, withBackend(pool))
+	var got reply
+	until(t, "it is not ready", func() bool { got = r.do("GET", "/readyz", "", ""); return got.status == 503 })
+	if want := regexp.MustCompile(`^echo: no_upstream: upstream 1 is left alone: [^;]+; upstream 2 is left alone: [^;]+\n$`); !want.MatchString(got.body) {
+		t.Errorf("%q, want %s", got.body, want)
+	}
+	for _, extra := range []string{"", `,"stream":true`} {
+		got := r.post("/v1/chat/completions", r.key, chatBody(extra))
+		if want := (refusal{503, "upstream_unavailable", "", "true"}); got.refusal() != want || got.header.Get("retry-after") != "1" {
+			t.Errorf("a request gets %d %s, want %+v", got.status, got.body, want)
+		}
+	}
+	if n := r.metric(`fealty_requests_total{code="upstream_unavailable"}`); n != "2" {
+		t.Errorf("counted %s times, want 2", n)
+	}
+}
+
+// A state store that does not answer is no reason to be taken out of service, since it is
+// away for all gateways; /readyz says what that means.
+func TestReadyzWithoutStateStore(t *testing.T) {
+	r := newRig(t)
+	if got := r.do("GET", "/readyz", "", ""); got.status != 200 || got.body != "echo: ok\n" {
+		t.Fatalf("before: %d %q", got.status, got.body)
+	}
+	r.redis.Close()
+	until(t, "it says so", func() bool {
+		got := r.do("GET", "/readyz", "", "")
+		return got.status == 200 && strings.HasPrefix(got.body, "the state store does not answer: ") && strings.HasSuffix(got.body, "\necho: ok\n")
+	})
+	if n := r.metric("fealty_state_lost"); n != "0" {
+		t.Errorf("fealty_state_lost is %s: it is away, not lost", n)
 	}
 }

@@ -363,3 +363,16 @@ func TestPipelining(t *testing.T) {
 		}
 	}
 }
+
+// An answer that is not there after timeouts.request is given up, and its engine freed.
+func TestRequestTimeout(t *testing.T) {
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Request = 100 * time.Millisecond })
+	got := r.post("/v1/chat/completions", r.key, strings.Replace(chatBody(""), "hi", "hold on", 1))
+	if want := (refusal{503, "request_timeout", "", "false"}); got.refusal() != want || !strings.Contains(got.body, "timeouts.request") {
+		t.Errorf("%d %s, want %+v", got.status, got.body, want)
+	}
+	r.settled()
+	if n := r.metric(`fealty_requests_total{code="request_timeout"}`); n != "1" {
+		t.Errorf("counted %q times, want 1", n)
+	}
+}

@@ -69,10 +69,14 @@ var adminRoutes = map[string]map[string]handler{
 	"/debug/pprof/": {"GET": (*exchange).profile},
 }
 
-func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+func newRequestID() string {
 	var id [16]byte
 	rand.Read(id[:]) // never fails
-	x := &exchange{s: s, svc: s.acquire(), http: ctx, id: requestPrefix + hex.EncodeToString(id[:]), now: s.clock()}
+	return requestPrefix + hex.EncodeToString(id[:])
+}
+
+func (s *Server) begin(ctx *fasthttp.RequestCtx) *exchange {
+	x := &exchange{s: s, svc: s.acquire(), http: ctx, id: newRequestID(), now: s.clock()}
 	x.ctx, x.done = context.WithTimeout(context.Background(), lookupTime)
 	return x
 }

@@ -315,7 +315,7 @@ func TestUpstreamRefuses(t *testing.T) {
 		t.Errorf("a busy upstream: %+v", got)
 	}
 	first.shutdown(20 * time.Second)
-	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{502, "upstream_error", "", "true"}) {
+	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{503, "upstream_unavailable", "", "true"}) {
 		t.Errorf("no upstream: %+v", got)
 	}
 }

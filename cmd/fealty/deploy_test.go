@@ -221,11 +221,100 @@ type kustomizeObject struct {
 		Selector    any
 		ClusterIP   string `yaml:"clusterIP"`
 		Ports       []struct{ Port int }
-		Template    struct {
+		Guards      labels   `yaml:"podSelector"`
+		Policies    []string `yaml:"policyTypes"`
+		Ingress     []struct {
+			From []struct {
+				Pods labels `yaml:"podSelector"`
+			}
+			Ports []struct{ Port int }
+		}
+		Template struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     kustomizePod
 		}
 	}
+}
+
+// checkPolicies: each of the pods that know nobody by a credential lets in, at the ports
+// it has, its own kind and who is named for it, and nobody else.
+func checkPolicies(t *testing.T, objects []kustomizeObject) {
+	t.Helper()
+	want := map[string][]string{
+		"state":    {"gateway:6379", "sentinel:6379", "state:6379"},
+		"sentinel": {"gateway:26379", "sentinel:26379", "state:26379"},
+		"cache":    {"cache-init:6379", "cache:16379", "cache:6379", "gateway:6379"},
+		"vllm":     {"gateway:8000"},
+	}
+	got, pods := map[string][]string{}, map[string]bool{}
+	for _, o := range objects {
+		pods[o.Spec.Template.Metadata.Labels["app"]] = true
+		if o.Kind != "NetworkPolicy" {
+			continue
+		}
+		if !slices.Equal(o.Spec.Policies, []string{"Ingress"}) {
+			t.Errorf("the policy %s is about %v, want Ingress", o.Metadata.Name, o.Spec.Policies)
+		}
+		for _, guarded := range o.Spec.Guards.apps() {
+			got[guarded] = append(got[guarded], o.admits(t)...)
+		}
+	}
+	for app, who := range want {
+		slices.Sort(got[app])
+		if !slices.Equal(got[app], who) || !pods[app] {
+			t.Errorf("%s lets in %v, want %v", app, got[app], who)
+		}
+	}
+	for _, who := range got {
+		for _, entry := range who {
+			if app, _, _ := strings.Cut(entry, ":"); !pods[app] {
+				t.Errorf("a policy lets in %s, and no pod has that label", app)
+			}
+		}
+	}
+}
+
+// admits lists what a policy lets in, as app:port.
+func (o kustomizeObject) admits(t *testing.T) (all []string) {
+	t.Helper()
+	for _, rule := range o.Spec.Ingress {
+		if len(rule.From) == 0 || len(rule.Ports) == 0 {
+			t.Errorf("the policy %s has a rule for everybody or every port", o.Metadata.Name)
+		}
+		for _, from := range rule.From {
+			if len(from.Pods.apps()) == 0 {
+				t.Errorf("the policy %s lets in any pod", o.Metadata.Name)
+			}
+			for _, app := range from.Pods.apps() {
+				for _, p := range rule.Ports {
+					all = append(all, fmt.Sprintf("%s:%d", app, p.Port))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// labels select pods by their app.
+type labels struct {
+	Match       map[string]string `yaml:"matchLabels"`
+	Expressions []struct {
+		Key, Operator string
+		Values        []string
+	} `yaml:"matchExpressions"`
+}
+
+// apps are those that are selected; nil: any.
+func (l labels) apps() (all []string) {
+	if app := l.Match["app"]; app != "" {
+		all = append(all, app)
+	}
+	for _, e := range l.Expressions {
+		if e.Key == "app" && e.Operator == "In" {
+			all = append(all, e.Values...)
+		}
+	}
+	return all
 }
 
 type kustomizePod struct {
@@ -306,6 +395,7 @@ func TestKustomize(t *testing.T) {
 	if served == nil {
 		t.Fatal("there is no gateway")
 	}
+	checkPolicies(t, objects)
 	c := served.Containers[0]
 	for _, e := range c.Env {
 		if d.env[e.Name] = e.Value; e.ValueFrom != nil {

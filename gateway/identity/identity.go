@@ -189,5 +189,9 @@ func earlier(a, b time.Time) time.Time {
 // without asking the store; nil if nothing is known to be wrong.
 func (s *Service) Err() error { return s.o.State.Err() }
 
+// Away reports whether the state store does not answer at present, as far as is known
+// without asking it.
+func (s *Service) Away() bool { return s.o.State.Away() }
+
 // JWKS is the public half of the signing keys, for others who verify our tokens.
 func (s *Service) JWKS() []byte { return s.tokens.JWKS() }

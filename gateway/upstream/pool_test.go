@@ -345,7 +345,7 @@ func TestFallback(t *testing.T) {
 		t.Errorf("the fallback was asked %d times; %+v", b.asked.Load(), s)
 	}
 	b.Close()
-	if _, err := answered(t, p, "hi"); codeOf(err) != "upstream_error" {
+	if _, err := answered(t, p, "hi"); codeOf(err) != "upstream_unavailable" {
 		t.Errorf("without any server: %v", err)
 	}
 }

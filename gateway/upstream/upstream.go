@@ -240,14 +240,19 @@ const (
 	gone                 // no connection
 )
 
+// worded is what a caller is told whom no server answered: nil is that none was asked.
 func worded(f *failure) error {
-	if f != nil {
+	if f != nil && f.fault != gone {
 		return f.Error
 	}
-	return &openai.Error{
+	e := &openai.Error{
 		Status: http.StatusServiceUnavailable, Code: "upstream_unavailable", Retry: true, RetryAfter: time.Second,
 		Message: "None of the model's servers can be asked now. Send the request again.",
 	}
+	if f != nil {
+		e.Cause = f.Cause
+	}
+	return e
 }
 
 // refused decides which of an upstream's refusals are the caller's. One about our

@@ -69,6 +69,7 @@ type Options struct {
 type Store struct {
 	o     Options
 	lost  atomic.Pointer[loss]
+	away  atomic.Bool // it did not answer the last beat
 	mu    sync.Mutex
 	known mark
 	count counter
@@ -144,6 +145,10 @@ func (s *Store) Close() error {
 	_ = s.o.Client.HDel(ctx, markName, s.remembered().Gateway).Err() // at worst, a few bytes stay
 	return nil
 }
+
+// Away reports whether the store did not answer when it was last looked at, at most
+// Options.Every ago and the two seconds that an answer may take. It asks nothing.
+func (s *Store) Away() bool { return s.away.Load() && s.Err() == nil }
 
 // Client reaches the store unguarded, for what no pipeline can do.
 func (s *Store) Client() redis.UniversalClient { return s.o.Client }
@@ -342,10 +347,11 @@ func (s *Store) beat(ctx context.Context) {
 		s.recover(ctx, l)
 		return
 	}
-	if err := s.Write(ctx, func(redis.Pipeliner) {}); err != nil {
+	err := s.Write(ctx, func(redis.Pipeliner) {})
+	if s.away.Store(err != nil); err != nil {
 		return // whoever needs the store gets its own error
 	}
-	err := s.remember()
+	err = s.remember()
 	if err != nil && !s.forgetful {
 		s.o.Log.Warn("the mark of the state store is not remembered over a restart", "error", err)
 	}
