@@ -219,7 +219,7 @@ func wait(t *testing.T, c chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Fatal("the upstream was not hung up on")
 	}
 }
