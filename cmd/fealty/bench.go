@@ -54,8 +54,10 @@ type figure struct {
 	Value  float64 `json:"value"`
 	Unit   string  `json:"unit"`
 	Target string  `json:"target,omitempty"`
-	Held   *bool   `json:"held,omitempty"`   // nil: there is no target, or nothing was measured
-	Reason string  `json:"reason,omitempty"` // why nothing was measured
+	Held   *bool   `json:"held,omitempty"` // nil: there is no target, or nothing was measured
+	// Stretch is what would be better than the target; nothing is missed by not reaching it.
+	Stretch string `json:"stretch,omitempty"`
+	Reason  string `json:"reason,omitempty"` // why nothing was measured
 	// Low and High bound the value's 95 % confidence interval, where one is known.
 	Low  *float64 `json:"low,omitempty"`
 	High *float64 `json:"high,omitempty"`
@@ -89,7 +91,17 @@ func plain(name string, value float64, unit string) figure {
 // atMost has a target that the value must not pass.
 func atMost(name string, value float64, unit string, target float64) figure {
 	held := value <= target
-	return figure{Name: name, Value: value, Unit: unit, Target: strings.TrimSpace(fmt.Sprintf("<= %g %s", target, unit)), Held: &held}
+	return figure{Name: name, Value: value, Unit: unit, Target: bound(target, unit), Held: &held}
+}
+
+func bound(most float64, unit string) string {
+	return strings.TrimSpace(fmt.Sprintf("<= %g %s", most, unit))
+}
+
+// stretch gives a row of atMost a second bound, below its target.
+func (f figure) stretch(most float64) figure {
+	f.Stretch = bound(most, f.Unit)
+	return f
 }
 
 // atLeast has a target that the value must reach.
@@ -107,6 +119,9 @@ func printFigures(cmd *cobra.Command, figures []figure) {
 		held := ""
 		if f.Held != nil {
 			held = map[bool]string{true: "held", false: "missed"}[*f.Held]
+		}
+		if f.Stretch != "" {
+			held += ", stretch " + f.Stretch
 		}
 		if f.Reason != "" {
 			fmt.Fprintf(out, "%-60s not measured: %s\n", f.Name, f.Reason)

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/fealty/fealty/gateway/bare"
 )
@@ -113,5 +117,23 @@ func TestBenchLeave(t *testing.T) {
 		if t.Logf("%s: %.1f %s", f.Name, f.Value, f.Unit); f.Value <= 0 || f.Held == nil {
 			t.Errorf("%+v measures nothing", f)
 		}
+	}
+}
+
+// TestStretch: the second bound is data beside the first and stands in the print; a row
+// without one says nothing of it.
+func TestStretch(t *testing.T) {
+	row := atMost("CPU", 1.4, "x", 1.6).stretch(1.25)
+	text, err := json.Marshal(row)
+	if want := `{"name":"CPU","value":1.4,"unit":"x","target":"\u003c= 1.6 x","held":true,"stretch":"\u003c= 1.25 x"}`; err != nil || string(text) != want {
+		t.Errorf("%s, %v; want %s", text, err, want)
+	}
+	var out strings.Builder
+	cmd := &cobra.Command{}
+	cmd.SetOut(&out)
+	printFigures(cmd, []figure{row, atMost("other", 2, "x", 1)})
+	lines := strings.Split(out.String(), "\n")
+	if !strings.Contains(lines[0], "<= 1.6 x") || !strings.HasSuffix(lines[0], "held, stretch <= 1.25 x") || !strings.HasSuffix(lines[1], "missed") {
+		t.Errorf("printed %q", lines)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/upstream"
@@ -29,11 +31,15 @@ func TestInteropOpenings(t *testing.T) {
 		Backend:        gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: url, Model: "base", Continue: "completions"}}},
 		InverseNucleus: &gateway.InverseNucleusConfig{Rate: 1, T: 0.3, K: 2, From: dir},
 	}
+	ordinary, err := openPool(m, gateway.TimeoutsConfig{}, nil)
+	must(t, err)
+	t.Cleanup(ordinary.Close)
 	inverse, err := poolInverse(m, bytes.Repeat([]byte("s"), 32))
 	must(t, err)
 	pool, err := openPool(m, gateway.TimeoutsConfig{}, inverse)
 	must(t, err)
 	t.Cleanup(pool.Close)
+	var opened, plain []time.Duration // to the first token, of the same prompts
 	for _, prompt := range []string{
 		"We walked along the river until", "She opened the letter and", "He said to his brother that", "It rained all night, so",
 		"The old man was tired because", "They left the town when", "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of France is",
@@ -47,13 +53,54 @@ func TestInteropOpenings(t *testing.T) {
 			first = text
 		}
 		t.Logf("%s: %q (shaped: %v)", prompt, first, shaped(pool) > before)
-		if n := shaped(pool) - before; n != 0 && n != 2 {
+		n := shaped(pool) - before
+		if n != 0 && n != 2 {
 			t.Errorf("%s: one of two equal prompts was shaped", prompt)
 		}
+		if n == 2 { // the server holds what it computed of the prompt, for either
+			opened, plain = append(opened, firstToken(t, pool, prompt)), append(plain, firstToken(t, ordinary, prompt))
+		}
 	}
-	if t.Logf("%+v", pool.Openings()); shaped(pool) == 0 {
-		t.Error("no answer was opened")
+	if shaped(pool) == 0 {
+		t.Fatal("no answer was opened")
 	}
+	t.Log(published(pool.Openings()))
+	t.Logf("openings: time to first token, prompt cached, median of %d streams: %.0f ms shaped, %.0f ms of the same prompts without", len(opened),
+		percentile(opened, 0.5, time.Millisecond), percentile(plain, 0.5, time.Millisecond))
+}
+
+// published is the skip rate and what it is made of, in the form that the docs quote.
+func published(openings []gateway.OpeningStats) string {
+	var all, skipped uint64
+	var parts []string
+	for _, o := range openings {
+		if all += o.Count; o.Result != string(sampler.Chosen) {
+			skipped += o.Count
+		}
+		parts = append(parts, fmt.Sprintf("%s %d", o.Result, o.Count))
+	}
+	return fmt.Sprintf("openings: skip rate %.0f %% of %d answers (%s)", 100*float64(skipped)/float64(all), all, strings.Join(parts, ", "))
+}
+
+// firstToken is the time until a stream's first bytes have come.
+func firstToken(t *testing.T, p *upstream.Pool, prompt string) time.Duration {
+	t.Helper()
+	r, err := openai.Parse(openai.Completion, fmt.Appendf(nil, `{"model":"acme","prompt":%q,"temperature":0,"max_tokens":12,"stream":true}`, prompt))
+	must(t, err)
+	began := time.Now()
+	a, err := p.Generate(t.Context(), gateway.Call{Request: r, Model: "acme", MaxTokens: 12})
+	must(t, err)
+	defer a.Close()
+	_, err = a.Next()
+	must(t, err)
+	took := time.Since(began)
+	for err == nil {
+		_, err = a.Next()
+	}
+	if err != io.EOF {
+		t.Errorf("%s: the stream ended with %v", prompt, err)
+	}
+	return took
 }
 
 func shaped(p *upstream.Pool) uint64 {
