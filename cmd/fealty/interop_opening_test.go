@@ -39,7 +39,7 @@ func TestInteropOpenings(t *testing.T) {
 	pool, err := openPool(m, gateway.TimeoutsConfig{}, inverse)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	var opened, plain []time.Duration // to the first token, of the same prompts
+	var prompts []string // that were shaped
 	for _, prompt := range []string{
 		"We walked along the river until", "She opened the letter and", "He said to his brother that", "It rained all night, so",
 		"The old man was tired because", "They left the town when", "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of France is",
@@ -57,14 +57,19 @@ func TestInteropOpenings(t *testing.T) {
 		if n != 0 && n != 2 {
 			t.Errorf("%s: one of two equal prompts was shaped", prompt)
 		}
-		if n == 2 { // the server holds what it computed of the prompt, for either
-			opened, plain = append(opened, firstToken(t, pool, prompt)), append(plain, firstToken(t, ordinary, prompt))
+		if n == 2 {
+			prompts = append(prompts, prompt)
 		}
 	}
 	if shaped(pool) == 0 {
 		t.Fatal("no answer was opened")
 	}
 	t.Log(published(pool.Openings()))
+	var opened, plain []time.Duration
+	for _, prompt := range prompts { // the server may hold what it computed of the last one, for either
+		firstToken(t, ordinary, prompt)
+		opened, plain = append(opened, firstToken(t, pool, prompt)), append(plain, firstToken(t, ordinary, prompt))
+	}
 	t.Logf("openings: time to first token, prompt cached, median of %d streams: %.0f ms shaped, %.0f ms of the same prompts without", len(opened),
 		percentile(opened, 0.5, time.Millisecond), percentile(plain, 0.5, time.Millisecond))
 }
