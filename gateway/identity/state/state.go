@@ -344,6 +344,7 @@ func (s *Store) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if l := s.lost.Load(); l != nil {
+		s.away.Store(false) // it answered, and wrongly
 		s.recover(ctx, l)
 		return
 	}
