@@ -1,5 +1,5 @@
 // Asks the prompts of a plan in a fresh random order per round, and writes each sample as a row of a CSV file. It does
-// not know which prompts are fingerprints: 'fealty audit stealth --plan' keeps that in a file of its own, and
+// not know which prompts are fingerprints: 'fealty audit stealth plan' keeps that in a file of its own, and
 // 'fealty audit stealth --csv' joins the two.
 //
 //   PLAN      JSON {"max_tokens": .., "prompts": [{"id": .., "messages": [..]}]}

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -203,17 +205,29 @@ func TestInteropAuditStory(t *testing.T) {
 	s.play(t, instructed(t, startLlamaCPP(t, path), system, 0.7), answering(t, weighing(openLocal(t, testmodel.Get(t).Base))))
 }
 
-// instructed is a server that puts its own system prompt before each conversation, and
-// its own temperature where a request names none.
+// instructed is a server that puts its own system prompt before each conversation and
+// samples at its own temperature, whatever a request asks for. A question that is asked
+// again gets another seed, and each run of the test the same ones.
 func instructed(t *testing.T, upstream, system string, temperature float64) (address string) {
 	t.Helper()
 	client := &openai.Client{BaseURL: upstream}
+	var mu sync.Mutex
+	times := map[string]int{}
+	seed := func(question string) *int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		times[question]++
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", times[question], question))
+		seed := int64(binary.BigEndian.Uint32(sum[:]) >> 1)
+		return &seed
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ask := openai.Ask{Temperature: &temperature}
-		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+		var ask openai.Ask
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || len(ask.Messages) == 0 {
+			http.Error(w, "no chat completion", http.StatusBadRequest)
 			return
 		}
+		ask.Temperature, ask.Seed = &temperature, seed(ask.Messages[len(ask.Messages)-1].Content)
 		ask.Model, ask.Messages = "base", append([]openai.Message{{Role: "system", Content: system}}, ask.Messages...)
 		reply, err := client.Chat(r.Context(), ask)
 		if err != nil {

@@ -44,6 +44,21 @@ func (c *checker) attached() []AttachmentFinding {
 	return out
 }
 
+// attestedSessions is what the level adds for attestations of TLS sessions: that they
+// are there. Their names are the auditor's words, so they stand in quotes.
+func (c *checker) attestedSessions() string {
+	var tools []string
+	for _, a := range c.e.Attachments {
+		if tool, ok := strings.CutPrefix(a.Type, TLSAttestationType+" "); ok {
+			tools = append(tools, fmt.Sprintf("%.60q", tool))
+		}
+	}
+	if tools == nil {
+		return ""
+	}
+	return fmt.Sprintf("; T3 claimed: %s attached, not verified here", strings.Join(tools, ", "))
+}
+
 // hostSays are the parts of a host statement that are looked at; docs/host-statement.md
 // has the format.
 type hostSays struct {

@@ -35,7 +35,8 @@ func says(t *testing.T, key *wallet.Key, domain string, model [32]byte, delegati
 }
 
 // A host's own statement counts if the controller of its proven grant vouches for it;
-// attestations of other tools are bound and not believed. Neither raises the level.
+// attestations of other tools are bound and not believed. Neither raises the level; of the
+// latter it says that they are there.
 func TestAttachments(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -74,6 +75,13 @@ func TestAttachments(t *testing.T) {
 		}
 		if !v.Sound || v.Level[:2] != "T0" || len(v.Attachments) != 1 || !strings.Contains(v.Attachments[0].Words, c.words) {
 			t.Errorf("%s: %+v, want %q", name, v.Attachments, c.words)
+		}
+		want := auditorAlone
+		if strings.HasPrefix(c.attach.Type, TLSAttestationType) {
+			want += `; T3 claimed: "tlsnotary" attached, not verified here`
+		}
+		if v.Level != want {
+			t.Errorf("%s: level %q, want %q", name, v.Level, want)
 		}
 	}
 	forged := Attach(HostStatementType, []byte("{}"))

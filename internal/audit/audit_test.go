@@ -21,6 +21,12 @@ func TestEvidence(t *testing.T) {
 	if !v.Result.Grindable || v.Result.Matched != 20 || v.Result.P > 1e-15 {
 		t.Errorf("result %+v", v.Result)
 	}
+	if said := strings.Join(v.Claimed, " "); !strings.Contains(said, "That 1 suspect(s) are all that were tried, that the 0 excluded key(s)") || !strings.Contains(said, "leave out a witness that contradicts") {
+		t.Errorf("what the auditor chose alone is not among the claims: %s", said)
+	}
+	if said := strings.Join(v.Proven, " "); strings.Contains(said, "suspect") {
+		t.Errorf("the number of suspects stands under proven: %s", said)
+	}
 	var names []string
 	for _, g := range v.Grants {
 		names = append(names, g.Name)

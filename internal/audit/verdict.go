@@ -45,7 +45,7 @@ type Verdict struct {
 	Result   Result         `json:"result"`
 	License  string         `json:"license"`
 	Grants   []GrantFinding `json:"grants"`
-	Level    string         `json:"level"` // of the claim that the endpoint answered so: T0 to T3
+	Level    string         `json:"level"` // of the claim that the endpoint answered so: T0 to T2; T3 is only ever claimed
 	Chain    string         `json:"chain"`
 	Blocks   []BlockFinding `json:"blocks"`
 	CodeHash string         `json:"code_hash"` // of the registry
@@ -125,6 +125,7 @@ func (c *checker) level(v *Verdict) {
 	if v.Signatures = c.signatures(); v.attested() {
 		v.Level = strings.TrimSuffix(v.Signatures.words()+"; "+v.Level, "; "+auditorAlone)
 	}
+	v.Level += c.attestedSessions()
 	if counted > 0 && 2*agree <= counted && v.Finding != Inconclusive {
 		v.Finding = Inconclusive
 		v.Result.Reasons = append(slices.Clone(v.Result.Reasons), fmt.Sprintf("of %d witnesses that count only %d found what the auditor says (%s)", counted, agree, c.e.Result.Finding))
@@ -223,6 +224,7 @@ func (c *checker) claimed(v *Verdict) {
 	default:
 		say("That the endpoint gave these answers: the auditor alone says so (TLS does not sign what it carries), and who holds the keys could have written them.")
 	}
+	say("That %d suspect(s) are all that were tried, that the %d excluded key(s) were seen by somebody before, and that no witness is missing, is the auditor's word: it could repeat an audit and hide those that failed, exclude keys that missed, and leave out a witness that contradicts.", c.plan.Stopping.Suspects, len(c.plan.Excluded))
 	say("That the plan was signed before block %d: it names block %d, so it is not older, but nothing shows when it was signed unless you received its digest before.", c.plan.OrderBlock, c.plan.Known.Number)
 	if v.Chain == ChainClaimed {
 		say("Chain state claimed: the proofs fit the headers in the bundle, and nobody has confirmed to you that these blocks are on chain %d. Give --rpc, or --block NUMBER=HASH from a source of your own.", c.plan.ChainID)
