@@ -41,7 +41,7 @@ interop: build ## against llama.cpp, transformers and the Python SDK, built once
 	@interop/run
 
 k6: ## bin/k6: k6 with our module, built once into the cache; see k6/README.md
-	@cd k6 && GOEXPERIMENT= $(GO) test ./exchange
+	@cd k6 && GOEXPERIMENT= $(GO) test ./exchange ./module
 	@mkdir -p bin && ln -sf "$$(k6/build)" bin/k6
 
 fuzz: ## the parsers of untrusted bytes, each for FUZZTIME

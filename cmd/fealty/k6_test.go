@@ -207,8 +207,14 @@ func (k *k6) play(script string, status int, env ...string) (found scriptReport)
 	cmd := exec.CommandContext(k.t.Context(), k.path, "run", "--quiet", "--no-usage-report", "--address", "", filepath.Join(root(), "k6", script+".js"))
 	cmd.Dir = k.dir
 	cmd.Env = append(append(append(os.Environ(), k.env...), "REPORT="+report), env...)
-	out, err := cmd.CombinedOutput()
+	var stdout, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &errs
+	err := cmd.Run()
+	out := stdout.String() + errs.String()
 	k.t.Logf("%s", out)
+	if says := map[bool]string{true: " s: all targets held\n", false: " s: NOT ALL TARGETS HELD\n"}[status == 0]; !strings.Contains(stdout.String(), "\n"+script+" against ") || !strings.Contains(stdout.String(), says) {
+		k.t.Errorf("%s: the summary on stdout has no line of the verdict%s", script, says)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() != status || err == nil && status != 0 || err != nil && exit == nil {
 		k.t.Errorf("%s: %v, want exit status %d", script, err, status)
@@ -225,7 +231,7 @@ func (k *k6) play(script string, status int, env ...string) (found scriptReport)
 		k.t.Errorf("%s: the page is missing, empty or loads something: %v", script, err)
 	}
 	for name, secret := range k.credentials.Refused {
-		if strings.Contains(string(out)+string(text)+string(page), secret) {
+		if strings.Contains(out+string(text)+string(page), secret) {
 			k.t.Errorf("%s shows the credential %s", script, name)
 		}
 	}
