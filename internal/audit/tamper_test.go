@@ -101,13 +101,27 @@ func replaced(text []byte, s scalar) []byte {
 func TestTampering(t *testing.T) {
 	t.Parallel()
 	plain, signed := newRig(t), newRig(t)
-	t.Run("answers", func(t *testing.T) { plain.tampering(t, host(t, plain.taught)) })
-	t.Run("signed answers", func(t *testing.T) { signed.tampering(t, signed.delegate(t).serve(t, licensedHost)) })
+	t.Run("answers", func(t *testing.T) { plain.tampering(t, plain.attended(t, host(t, plain.taught))) })
+	t.Run("signed answers", func(t *testing.T) {
+		signed.tampering(t, signed.bundle(t, signed.delegate(t).serve(t, licensedHost)))
+	})
 }
 
-func (r *rig) tampering(t *testing.T, p Plan) {
+// attended is a bundle with a witness and an attachment.
+func (r *rig) attended(t *testing.T, p Plan) *Sealed {
+	t.Helper()
+	s, _ := r.audit(t, p)
+	witness := testify(t, s, freshKey(t), p.Connect)
+	bundle, err := s.Evidence([]Sealed{*witness}, []Attachment{Attach(TLSAttestationType+" tlsnotary", []byte("{}"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle
+}
+
+func (r *rig) tampering(t *testing.T, bundle *Sealed) {
 	t.Parallel()
-	text, err := json.MarshalIndent(r.bundle(t, p), "", " ")
+	text, err := json.MarshalIndent(bundle, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +152,7 @@ func (r *rig) tampering(t *testing.T, p Plan) {
 }
 
 // What nobody can recompute is the auditor's word; docs/evidence.md says so of each.
-var claimedOnly = regexp.MustCompile(`^(made|transcript\.statement\.(peers\..*|entries\.\d+\.(asked|ended|attempts|id|answer)))$`)
+var claimedOnly = regexp.MustCompile(`^(made|attachments\.\d+\.type|transcript\.statement\.(peers\..*|entries\.\d+\.(asked|ended|attempts|id|answer)))$`)
 
 // Of an answer that its host signed the auditor can change nothing.
 var claimedOfSigned = regexp.MustCompile(`^(made|transcript\.statement\.(peers\..*|entries\.\d+\.(asked|ended|attempts)))$`)
@@ -148,15 +162,16 @@ var claimedOfSigned = regexp.MustCompile(`^(made|transcript\.statement\.(peers\.
 func TestTamperingByTheAuditor(t *testing.T) {
 	t.Parallel()
 	plain, signed := newRig(t), newRig(t)
-	t.Run("answers", func(t *testing.T) { plain.tamperingByTheAuditor(t, host(t, plain.taught), claimedOnly) })
+	t.Run("answers", func(t *testing.T) {
+		plain.tamperingByTheAuditor(t, plain.attended(t, host(t, plain.taught)), claimedOnly)
+	})
 	t.Run("signed answers", func(t *testing.T) {
-		signed.tamperingByTheAuditor(t, signed.delegate(t).serve(t, licensedHost), claimedOfSigned)
+		signed.tamperingByTheAuditor(t, signed.bundle(t, signed.delegate(t).serve(t, licensedHost)), claimedOfSigned)
 	})
 }
 
-func (r *rig) tamperingByTheAuditor(t *testing.T, p Plan, claimedOnly *regexp.Regexp) {
+func (r *rig) tamperingByTheAuditor(t *testing.T, honest *Sealed, claimedOnly *regexp.Regexp) {
 	t.Parallel()
-	honest := r.bundle(t, p)
 	text, err := compact(honest.Statement)
 	if err != nil {
 		t.Fatal(err)
@@ -165,10 +180,10 @@ func (r *rig) tamperingByTheAuditor(t *testing.T, p Plan, claimedOnly *regexp.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	level := Check(honest, Trust{Blocks: known}).Level
+	level := found(Check(honest, Trust{Blocks: known}))
 	var claimed int
 	for _, s := range scalars(t, text) {
-		if strings.HasSuffix(s.path, ".signature") || strings.HasSuffix(s.path, ".signer") {
+		if slices.Contains([]string{"plan.signature", "plan.signer", "transcript.signature", "transcript.signer"}, s.path) {
 			continue // signed anew below
 		}
 		bundle, err := r.resign(replaced(text, s))
@@ -176,7 +191,7 @@ func (r *rig) tamperingByTheAuditor(t *testing.T, p Plan, claimedOnly *regexp.Re
 			continue // it cannot even be read
 		}
 		v := Check(bundle, Trust{Blocks: known})
-		sound := v.Sound && v.Level == level // a signed bundle must not keep T2 either
+		sound := v.Sound && found(v) == level // a signed bundle must not keep T2 either, nor one with a witness T1
 		if sound && !claimedOnly.MatchString(s.path) {
 			t.Errorf("the auditor changed %s from %s, and nothing is noticed", s.path, text[s.from:s.to])
 		}
@@ -185,6 +200,49 @@ func (r *rig) tamperingByTheAuditor(t *testing.T, p Plan, claimedOnly *regexp.Re
 		}
 	}
 	t.Logf("%d values rest on the auditor's word", claimed)
+}
+
+// found is the level without what is claimed beside it.
+func found(v *Verdict) string {
+	level, _, _ := strings.Cut(v.Level, "; T3 claimed")
+	return level
+}
+
+// A witness that somebody drops from a bundle is missed: its auditor's signature covers
+// it. One that the auditor drops is not, so the verdict says that nobody can tell.
+func TestDroppedWitness(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	p := host(t, r.taught)
+	s, _ := r.audit(t, p)
+	liar := lie(t, testify(t, s, freshKey(t), p.Connect), freshKey(t), func(e Entry) Entry { e.Answer = "There is much to say."; return e })
+	whole, err := s.Evidence([]Sealed{*liar}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := Check(whole, Trust{}); !v.Sound || v.Finding != Inconclusive || len(v.Witnesses) != 1 {
+		t.Fatalf("with a witness that contradicts: %+v", v)
+	}
+	var e Evidence
+	if err := whole.Open(EvidenceFormat, &e); err != nil {
+		t.Fatal(err)
+	}
+	e.Witnesses = []Sealed{}
+	dropped := *whole
+	if dropped.Statement, err = compact(&e); err != nil {
+		t.Fatal(err)
+	}
+	if v := Check(&dropped, Trust{}); v.Sound || v.Finding != Unsound {
+		t.Errorf("somebody dropped a witness, and nothing is noticed: %+v", v)
+	}
+	again, err := Seal(r.auditor, EvidenceFormat, &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := Check(again, Trust{})
+	if !v.Sound || v.Finding != AnswersAsModel || !strings.Contains(strings.Join(v.Claimed, " "), "leave out a witness that contradicts") {
+		t.Errorf("the auditor dropped a witness: %s; claimed %v", v.Finding, v.Claimed)
+	}
 }
 
 // resign signs plan, transcript and evidence again, as a dishonest auditor would.
