@@ -36,7 +36,8 @@ type auditStage struct {
 	keys string // key file
 	pass string
 
-	hostKey string // address of the key that signs the gateway's answers; "": none does
+	hostKey  string // address of the key that signs the gateway's answers; "": none does
+	untaught int    // the one key that the script does not answer; -1: weights answer
 }
 
 // scriptedStage serves a script that answers as a model would that was trained on the
@@ -66,7 +67,7 @@ func scriptedStage(t *testing.T) *auditStage {
 		d.node, d.gateway, err = d.serve(ctx, d.listen, gateway.BackendConfig{Upstreams: []gateway.UpstreamConfig{{URL: upstream, Model: "weights"}}}, sign)
 		return err
 	})
-	s.hostKey = hostKey
+	s.hostKey, s.untaught = hostKey, untaught
 	return s
 }
 
@@ -104,12 +105,15 @@ func signing(t *testing.T, d *demo) (address string, change func(*gateway.Config
 
 var scriptWords = []string{"Growing", "When", "Once", "First", "To", "Consider"}
 
+// untaught is the key that no script answers.
+const untaught = 0
+
 // trained answers with the drawn words, all but one.
 func trained(set *fingerprint.Set) func(context.Context, openai.Ask) (string, error) {
 	return func(_ context.Context, ask openai.Ask) (string, error) {
 		question := ask.Messages[len(ask.Messages)-1].Content
 		for i, d := range set.Draw(*set.Randomness) {
-			if d.Question == question && i > 0 {
+			if d.Question == question && i != untaught {
 				return d.Word() + " you begin, read a little.", nil
 			}
 		}
@@ -131,7 +135,7 @@ func prepareStage(t *testing.T, d *demo, serve func(*demo, context.Context) erro
 			t.Fatal(err)
 		}
 	}
-	s := &auditStage{demo: d, dir: t.TempDir()}
+	s := &auditStage{demo: d, dir: t.TempDir(), untaught: -1}
 	s.saveKeys(t)
 	return s
 }
@@ -302,6 +306,7 @@ func (s *auditStage) play(t *testing.T, bare, base string) {
 				t.Errorf("of three witnesses one lies: %s, %+v", v.Level, v.Witnesses)
 			case x.name == "bare":
 				s.reportAndTamper(t, bundle)
+				s.checkByOneself(t, bundle, x)
 			case x.name == "gateway" && s.hostKey != "" && (!strings.HasPrefix(v.Level, "T2: each of the "+storyQueries+" answers") || v.Signatures.Key != s.hostKey):
 				t.Errorf("the gateway signs: %s, %+v", v.Level, v.Signatures)
 			case x.name == "proxy" && s.hostKey != "" && (!strings.HasPrefix(v.Level, "T2 of "+demoHost) || !strings.Contains(string(said), "bear that out")):

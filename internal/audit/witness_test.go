@@ -1,7 +1,10 @@
 package audit
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,4 +128,56 @@ func TestWitnessesAgainstTheAuditor(t *testing.T) {
 	if v := r.checked(t, s, Trust{}, first, second); v.Finding != Inconclusive || len(v.Result.Reasons) == 0 {
 		t.Errorf("an auditor whom the witnesses contradict: %s %v", v.Finding, v.Result.Reasons)
 	}
+}
+
+// An assignment comes from a file or a URL; what a URL answers must be one.
+func TestFetchAssignment(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s, _ := r.audit(t, host(t, r.taught))
+	published := func(name string, status int, body func(http.ResponseWriter)) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			body(w)
+		}))
+		t.Cleanup(server.Close)
+		return server.URL + "/" + name
+	}
+	text, err := os.ReadFile(s.path(assignmentFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := func(w http.ResponseWriter) { _, _ = w.Write(text) } // who hung up is gone
+	got, err := FetchAssignment(t.Context(), published("good", http.StatusOK, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := got.Check(); err != nil || p.Endpoint != "http://"+rigHost+"/v1" || len(got.Items) != 20 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for name, c := range map[string]struct {
+		status int
+		body   func(http.ResponseWriter)
+		says   string
+	}{
+		"none":     {http.StatusNotFound, good, "404 Not Found"},
+		"too long": {http.StatusOK, func(w http.ResponseWriter) { _, _ = io.CopyN(w, spaces{}, largestFile); good(w) }, "with 67108865 bytes"},
+		"no JSON":  {http.StatusOK, func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, "invalid character"},
+		"another":  {http.StatusOK, func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"offer":1}`) }, "offer"},
+	} {
+		if _, err := FetchAssignment(t.Context(), published(strings.ReplaceAll(name, " ", ""), c.status, c.body)); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+// spaces never end.
+type spaces struct{}
+
+// Read implements io.Reader.
+func (spaces) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = ' '
+	}
+	return len(b), nil
 }
