@@ -219,6 +219,7 @@ func (s *auditStage) audit(t *testing.T, x suspect, witnesses func(dir string) [
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitHeld || !v.Sound {
 		t.Errorf("%s: check: exit %d, %s, %s", x.name, code, out, errs)
 	}
+	t.Logf("%s: %d of %d match; %s", x.name, v.Result.Matched, v.Result.Asked, v.Level)
 	if v.Finding != x.finding || v.License != x.license || v.Chain != audit.ChainConfirmed || !v.Result.Grindable {
 		t.Errorf("%s: %s; %s; %s, want %s; %s (%d of %d match, %d errors, %v)", x.name, v.Finding, v.License, v.Chain, x.finding, x.license,
 			v.Result.Matched, v.Result.Asked, v.Result.Errors, v.Result.Reasons)
