@@ -192,7 +192,7 @@ func TestReadyzInWords(t *testing.T) {
 // told to come again.
 func TestReadyzWithoutUpstreams(t *testing.T) {
 	servers := []upstream.Server{{URL: "http://127.0.0.1:1/v1"}, {URL: "http://127.0.0.1:9/v1"}} // ports that no test is given
-	pool, err := upstream.New(upstream.Options{Servers: servers, Check: time.Hour}) // one look, at the start
+	pool, err := upstream.New(upstream.Options{Servers: servers, Check: time.Hour})              // one look, at the start
 	must(t, err)
 	t.Cleanup(pool.Close)
 	r := newRig(t, withBackend(pool))
