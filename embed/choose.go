@@ -34,8 +34,8 @@ const nearGap = 2.5
 const crowdShare = 0.2
 
 // chooser collects questions and picks keys among them: those whose candidates
-// lie nearest to the top token, and that are least like other questions. It works before any randomness exists that draws
-// words: nothing is dropped later.
+// lie nearest to the top token, and that are least like other questions. It works
+// before any randomness exists that draws words: nothing is dropped later.
 type chooser struct {
 	evaluator Evaluator
 	language  Language
