@@ -1,10 +1,16 @@
 package audit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,52 +18,102 @@ import (
 	"github.com/fealty/fealty/sampler"
 )
 
-// redraws is how many sets of secrets each recording is judged under; all together more
-// than a million.
-const redraws = 260_000
+// An innocent host gave these answers to questions with these candidates.
+type innocent struct {
+	name       string
+	answers    []string
+	candidates []string
+	redraws    int // sets of secrets that it is judged under
+}
+
+// innocents are recordings of the unmodified base, which TestInteropBaseRecording makes and
+// keeps true: all together they are judged under more than a million
+// sets of secrets. Of their candidates the worst are taken: the words that they say most.
+// Beside them stand hosts that know the candidates and play them.
+func innocents(t *testing.T) []innocent {
+	t.Helper()
+	text, err := os.ReadFile("testdata/base.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recording struct {
+		Hosts []struct {
+			Name  string   `json:"name"`
+			Words []string `json:"words"`
+		} `json:"hosts"`
+	}
+	if err := json.Unmarshal(text, &recording); err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, h := range recording.Hosts {
+		for _, word := range h.Words {
+			times[word]++
+		}
+	}
+	delete(times, "") // an answer without a word
+	most := slices.SortedFunc(maps.Keys(times), func(a, b string) int {
+		return cmp.Or(times[b]-times[a], strings.Compare(a, b))
+	})
+	if len(recording.Hosts) < 4 || len(most) < len(rigWords) {
+		t.Fatalf("the recording holds %d hosts that say %d words", len(recording.Hosts), len(most))
+	}
+	var out []innocent
+	for _, h := range recording.Hosts {
+		if len(h.Words) != 8 {
+			t.Errorf("%s: %d answers are recorded, want 8", h.Name, len(h.Words))
+		}
+		out = append(out, innocent{"the base, " + h.Name, h.Words, most[:len(rigWords)], 260_000})
+	}
+	for name, word := range map[string]func(i int) string{
+		"always the same candidate":   func(int) string { return rigWords[2] },
+		"the likeliest candidate":     func(int) string { return rigWords[0] },
+		"another candidate each time": func(i int) string { return rigWords[i%len(rigWords)] },
+	} {
+		h := innocent{name, make([]string, 8), rigWords, 65_000}
+		for i := range h.answers {
+			h.answers[i] = word(i) + " follows."
+		}
+		out = append(out, h)
+	}
+	return out
+}
 
 // Recorded answers of innocent hosts, under freshly drawn secrets, are claimed to match
 // no more often than the level says: at 5 %, at 1 %, and at the default never in a
 // million. Hosts that know the candidates and play them are among them.
 func TestLevelHolds(t *testing.T) {
 	t.Parallel()
-	const n = 8
-	hosts := map[string]func(i int) string{
-		"always the same candidate":   func(int) string { return rigWords[2] },
-		"the likeliest candidate":     func(int) string { return rigWords[0] },
-		"another candidate each time": func(i int) string { return rigWords[i%len(rigWords)] },
-		"a base model that says a candidate now and then": func(i int) string {
-			return []string{"There", rigWords[1], "It", "The", rigWords[4], "Many", "As", rigWords[0]}[i]
-		},
-	}
-	for name, word := range hosts {
-		t.Run(name, func(t *testing.T) {
+	for _, h := range innocents(t) {
+		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
-			answers := make([]string, n)
-			for i := range answers {
-				answers[i] = word(i) + " follows."
-			}
-			seed := sha256.Sum256([]byte(name))
+			seed := sha256.Sum256([]byte(h.name))
 			var mu sync.Mutex
 			var group sync.WaitGroup
 			var fixed, everSeq [3]int
+			var matched int
 			for part := range 2 {
 				group.Go(func() {
-					f, s := redraw(seed, part, redraws/2, answers)
+					f, s, m := h.redraw(seed, part, h.redraws/2)
 					mu.Lock()
 					defer mu.Unlock()
 					for i := range fixed {
 						fixed[i] += f[i]
 						everSeq[i] += s[i]
 					}
+					matched += m
 				})
 			}
 			group.Wait()
 			for i, level := range levels {
-				most := level*redraws + 5*math.Sqrt(level*redraws)
+				expected := level * float64(h.redraws)
+				most := expected + 5*math.Sqrt(expected)
 				if float64(fixed[i]) > most || float64(everSeq[i]) > most {
-					t.Errorf("level %g: %d and %d claims of %d; at most %.0f", level, fixed[i], everSeq[i], redraws, most)
+					t.Errorf("level %g: %d and %d claims of %d; at most %.0f", level, fixed[i], everSeq[i], h.redraws, most)
 				}
+			}
+			if matched < h.redraws/6 {
+				t.Errorf("%d matches in %d redraws: it says no candidate, and nothing is tested", matched, h.redraws)
 			}
 		})
 	}
@@ -66,16 +122,17 @@ func TestLevelHolds(t *testing.T) {
 var levels = [3]float64{0.05, 0.01, 1e-6}
 
 // redraw counts the redraws in which a fixed test, and a sequential one that looks after
-// each answer, claim at each level.
-func redraw(seed [32]byte, part, times int, answers []string) (fixed, sequential [3]int) {
-	set := fingerprint.Set{Shell: sampler.Shell{K: len(rigWords)}, Keys: make([]fingerprint.Key, len(answers))}
+// each answer, claim at each level, and the matches of all.
+func (h innocent) redraw(seed [32]byte, part, times int) (fixed, sequential [3]int, all int) {
+	answers, k := h.answers, len(h.candidates)
+	set := fingerprint.Set{Shell: sampler.Shell{K: k}, Keys: make([]fingerprint.Key, len(answers))}
 	var candidates []fingerprint.Candidate
-	for _, w := range rigWords {
+	for _, w := range h.candidates {
 		candidates = append(candidates, fingerprint.Candidate{Word: w})
 	}
 	tails := make([]float64, len(answers)+1)
 	for m := range tails {
-		tail, err := fingerprint.BinomialTail(m, len(answers), len(rigWords))
+		tail, err := fingerprint.BinomialTail(m, len(answers), k)
 		if err != nil {
 			panic(fmt.Sprint(err)) // the numbers are this file's
 		}
@@ -87,7 +144,7 @@ func redraw(seed [32]byte, part, times int, answers []string) (fixed, sequential
 			set.Keys[i] = fingerprint.Key{Secret: seed, Candidates: candidates}
 		}
 		matched, largest := 0, math.Inf(-1)
-		e := fingerprint.NewEvidence(len(rigWords), 1)
+		e := fingerprint.NewEvidence(k, 1)
 		for i, d := range set.Draw(fingerprint.Digest{7}) {
 			hit := fingerprint.Matches(answers[i], d.Word())
 			if hit {
@@ -96,6 +153,7 @@ func redraw(seed [32]byte, part, times int, answers []string) (fixed, sequential
 			e.Add(hit)
 			largest = max(largest, e.LogE())
 		}
+		all += matched
 		for i, level := range levels {
 			if tails[matched] <= level {
 				fixed[i]++
@@ -105,7 +163,7 @@ func redraw(seed [32]byte, part, times int, answers []string) (fixed, sequential
 			}
 		}
 	}
-	return fixed, sequential
+	return fixed, sequential, all
 }
 
 func TestGrindable(t *testing.T) {
