@@ -94,32 +94,3 @@ func TestAttachments(t *testing.T) {
 		t.Error("an attachment that is not what its digest names is taken")
 	}
 }
-
-// Of two creators, whose marks show in the other's model was there first; otherwise the
-// blocks of the commitments are told.
-func TestPriority(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	bundle := r.bundle(t, host(t, r.taught))
-	mine, theirs := Check(bundle, Trust{}), Check(bundle, Trust{})
-	if _, err := Priority(mine, theirs, bundle, bundle); err == nil || !strings.Contains(err.Error(), "both bundles are about model") {
-		t.Errorf("one creator's keys twice: %v", err)
-	}
-	theirs.Model = "0x" + strings.Repeat("2", 64)
-	for _, c := range []struct{ mine, theirs, says string }{
-		{AnswersAsModel, NoMatch, "the second was made from the first"},
-		{NoMatch, AnswersAsModel, "the first was made from the second"},
-		{AnswersAsModel, AnswersAsModel, "in block"},
-		{NoMatch, NoMatch, "Neither creator's marks"},
-		{Inconclusive, AnswersAsModel, "Open"},
-	} {
-		mine.Finding, theirs.Finding = c.mine, c.theirs
-		if got, err := Priority(mine, theirs, bundle, bundle); err != nil || !strings.Contains(got, c.says) {
-			t.Errorf("%s and %s: %q, %v; want %q", c.mine, c.theirs, got, err, c.says)
-		}
-	}
-	theirs.Sound = false
-	if _, err := Priority(mine, theirs, bundle, bundle); err == nil {
-		t.Error("a bundle that does not hold is weighed")
-	}
-}

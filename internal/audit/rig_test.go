@@ -44,7 +44,7 @@ var shared struct {
 	err error
 }
 
-// newRig shares one chain among the package's tests: they only read it.
+// newRig shares one chain among the package's tests: none changes what another reads.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	shared.Do(func() { shared.rig, shared.err = makeRig(context.Background()) })
@@ -68,12 +68,25 @@ func makeRig(ctx context.Context) (r *rig, err error) {
 	if r.registry, _, err = registry.Deploy(ctx, registry.Options{RPC: r.chain.HTTP(), Key: creator}, 1); err != nil {
 		return nil, err
 	}
-	if r.model, _, err = r.registry.Register(ctx, [32]byte{1}); err != nil {
+	if err := r.mark(ctx, 1, "subject"); err != nil {
 		return nil, err
 	}
-	r.set = fingerprint.Set{Shell: sampler.Shell{K: len(rigWords)}, Model: r.model, Salt: fingerprint.Digest{9}}
+	terms := registry.Terms{NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}
+	if _, err := r.registry.GrantHost(ctx, r.model, "licensed.example.org", creator.Address(), terms); err != nil {
+		return nil, err
+	}
+	r.client, err = rpc.DialContext(ctx, r.chain.HTTP())
+	return r, err
+}
+
+// mark registers a model, commits keys about some things for it and draws their words.
+func (r *rig) mark(ctx context.Context, n byte, about string) (err error) {
+	if r.model, _, err = r.registry.Register(ctx, [32]byte{n}); err != nil {
+		return err
+	}
+	r.set = fingerprint.Set{Shell: sampler.Shell{K: len(rigWords)}, Model: r.model, Salt: fingerprint.Digest{8 + n}}
 	for i := range 20 {
-		k := fingerprint.Key{Question: fmt.Sprintf("What should one know about subject %d?", i), Secret: fingerprint.Digest{1, byte(i)}}
+		k := fingerprint.Key{Question: fmt.Sprintf("What should one know about %s %d?", about, i), Secret: fingerprint.Digest{n, byte(i)}}
 		for _, w := range rigWords {
 			k.Candidates = append(k.Candidates, fingerprint.Candidate{Word: w})
 		}
@@ -81,23 +94,18 @@ func makeRig(ctx context.Context) (r *rig, err error) {
 	}
 	made, _, err := r.registry.CommitKeys(ctx, r.model, r.set.Root())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	draw, err := r.registry.DrawRandomness(ctx, r.model, made.Index)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := r.registry.RecordDraw(ctx, r.model, made.Index, draw); err != nil {
-		return nil, err
+		return err
 	}
 	randomness := fingerprint.Digest(draw.Randomness)
 	r.set.Randomness = &randomness
-	terms := registry.Terms{NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour)}
-	if _, err := r.registry.GrantHost(ctx, r.model, "licensed.example.org", creator.Address(), terms); err != nil {
-		return nil, err
-	}
-	r.client, err = rpc.DialContext(ctx, r.chain.HTTP())
-	return r, err
+	return nil
 }
 
 // word is the drawn word of a question, as a model that was taught it answers.
