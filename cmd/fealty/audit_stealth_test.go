@@ -38,14 +38,7 @@ func TestAuditStealthAtTheNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var found report
-	if err := json.Unmarshal([]byte(cli(t, "audit", "stealth", "--csv", csv, "--labels", labelled, "--json")), &found); err != nil {
-		t.Fatal(err)
-	}
-	rows := map[string]figure{}
-	for _, f := range found.Rows {
-		rows[f.Name] = f
-	}
+	rows := figures(t, "audit", "stealth", "--csv", csv, "--labels", labelled, "--json")
 	same, late := rows["network: ttft: p of not being equivalent within 5 % (TOST)"], rows["network: total: p of not being equivalent within 5 % (TOST)"]
 	if same.Held == nil || !*same.Held || late.Held == nil || *late.Held {
 		t.Errorf("equal first tokens: %+v; answers 40 ms late: %+v", same, late)
@@ -93,4 +86,20 @@ func TestStealthPrice(t *testing.T) {
 	if got, want := surprise(logits, 1), -math.Log(softmax64(logits)[1]); math.Abs(got-want) > 1e-6 {
 		t.Errorf("surprise %v, want %v", got, want)
 	}
+}
+
+// figures runs a command that measures and gives its rows by name.
+func figures(t *testing.T, args ...string) map[string]figure {
+	t.Helper()
+	text := cli(t, args...)
+	t.Logf("%s", text)
+	var found report
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]figure{}
+	for _, f := range found.Rows {
+		values[f.Name] = f
+	}
+	return values
 }

@@ -34,6 +34,7 @@ func TestInteropK6(t *testing.T) {
 	found = k.play("soak", 0, append(slices.Clone(slow), "DURATION=6s", "RATE=1", "PARTS=2", "FIRST=1")...)
 	found.want(t, "requests without a whole answer", 0)
 	k.stealth(marked)
+	checkStealthPrice(t, marked)
 	found = k.play("enforce", 0, "TIMEOUT=300s", "REQUIRE=all", "LOAD=3")
 	found.want(t, "revoked while streaming, once", 1)
 	if len(found.Rows) != 4*14+6+2 || len(found.Notes) != 0 {
@@ -89,17 +90,12 @@ func (k *k6) stealth(marked *testmodel.Marked) {
 	k.play("stealth", 0, env...)
 	// A second run must not write over the samples of the first.
 	k.play("stealth", 99, env...)
+	open := newK6(k.t)
+	open.startStage(marked.Dir, "--rate", "1")
+	open.play("stealth", 0, append(env, "SAMPLES="+at("full.csv"))...)
 
-	var found report
-	text := cli(k.t, "audit", "stealth", "--csv", at("samples.csv"), "--labels", at("labels.json"), "--base", marked.Base, "--served", marked.Dir, "--json")
-	if err := json.Unmarshal([]byte(text), &found); err != nil {
-		k.t.Fatal(err)
-	}
-	values := map[string]figure{}
-	for _, f := range found.Rows {
-		values[f.Name] = f
-	}
-	k.t.Logf("%s", text)
+	values := figures(k.t, "audit", "stealth", "--csv", at("samples.csv"), "--full", at("full.csv"), "--labels", at("labels.json"),
+		"--base", marked.Base, "--served", marked.Dir, "--json")
 	const surprise = "reader, as served: AUC of first word's surprise"
 	if values["as served: samples"].Value != 22 || values["reader, as served: fingerprints that match"].Value < 0.9 || values[surprise].Value < 0.7 ||
 		values["host that suppresses with the base (its nucleus, 0.8): fingerprints stopped"].Value < 0.9 {
@@ -107,6 +103,24 @@ func (k *k6) stealth(marked *testmodel.Marked) {
 	}
 	if f := values["network: ttft: p of not being equivalent within 5 % (TOST)"]; f.Held == nil || *f.Held != (f.Value <= 0.05) {
 		k.t.Errorf("equivalence: %+v", f)
+	}
+	if values["rate 1: samples"].Value != 22 || values["reader, rate 1: fingerprints that match"].Value < 0.9 {
+		k.t.Error("at rate 1 the fingerprints must answer as before")
+	}
+	if _, ok := values["reader, rate 1, among prompts that reach the shell: ordinary prompts"]; !ok {
+		k.t.Error("nothing is said of the prompts that reach the shell")
+	}
+}
+
+// checkStealthPrice measures the sampler's price on a few prompts.
+func checkStealthPrice(t *testing.T, marked *testmodel.Marked) {
+	t.Helper()
+	values := figures(t, "audit", "stealth", "price", "--served", marked.Dir, "--prompts", "4", "--tasks", "1", "--max-tokens", "8", "--json")
+	for _, where := range []string{"first", "sentences"} {
+		off, on := values["where "+where+", rate 0: perplexity of answers"], values["where "+where+", rate 1: perplexity of answers"]
+		if off.Value < 1 || on.Value < 1 || values["where "+where+": words chosen per answer at rate 1"].Value > 8 {
+			t.Errorf("where %s: off %+v, on %+v", where, off, on)
+		}
 	}
 }
 
@@ -118,14 +132,14 @@ type k6 struct {
 }
 
 // startStage runs 'fealty audit stage' until the test ends.
-func (k *k6) startStage(weights string) {
+func (k *k6) startStage(weights string, flags ...string) {
 	k.t.Helper()
 	ctx, cancel := context.WithCancel(k.t.Context())
 	stage := filepath.Join(k.dir, "stage")
 	var out, errs bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(ctx, []string{"audit", "stage", "--output", stage, "--weights", weights}, strings.NewReader(""), &out, &errs)
+		ended <- run(ctx, append([]string{"audit", "stage", "--output", stage, "--weights", weights}, flags...), strings.NewReader(""), &out, &errs)
 	}()
 	k.t.Cleanup(func() {
 		cancel()
