@@ -73,7 +73,7 @@ func TestReal(t *testing.T) {
 		"redis+cluster://" + cluster[2].Addr,
 		"redis://" + sentinel.Addr + "/1?master_name=" + servertest.SentinelMaster,
 	} {
-		client, err := Open(url, time.Second, 1)
+		client, err := Open(url, 30*time.Second, 3)
 		if err != nil {
 			t.Fatal(err)
 		}

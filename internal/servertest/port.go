@@ -1,24 +1,34 @@
 package servertest
 
 import (
-	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
-// Port is free, and below those that outgoing connections take: for a server that
-// goes and comes back while clients try to reach it. (A client that dials a port of
-// its own range over and over can end up connected to itself, and hold the port.)
+const firstPort, ports = 20_000, 10_000
+
+// handedOut counts the ports that this process was given. Processes that run side by side
+// begin at different ones.
+var handedOut atomic.Uint32
+
+func init() { handedOut.Store(uint32(os.Getpid()) * 97) }
+
+// Port is free, given to nobody else in this process, and below those that outgoing
+// connections take: nobody has it before the server does, or while the server is away and
+// clients try to reach it. (A client that dials a port of its own range over and over can
+// end up connected to itself, and hold the port.)
 func Port(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20_000 + rand.IntN(10_000))
+	for range ports {
+		port := strconv.Itoa(firstPort + int(handedOut.Add(1)%ports))
 		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
 			l.Close()
 			return port
 		}
 	}
-	t.Fatal("no free port between 20000 and 30000")
+	t.Fatalf("no free port between %d and %d", firstPort, firstPort+ports)
 	return ""
 }

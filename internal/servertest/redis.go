@@ -19,7 +19,7 @@ func Redis(t testing.TB, port string, more ...string) Server {
 	t.Helper()
 	Need(t, "redis-server", redisRemedy)
 	if port == "0" {
-		port = freePort(t)
+		port = Port(t)
 	}
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir()}, more...)
 	s := start(t, exec.Command("redis-server", args...))
@@ -34,8 +34,9 @@ func RedisCluster(t testing.TB) []Server {
 	const nodes, slots = 3, 16384
 	all := make([]Server, nodes)
 	for i := range all {
-		bus := freePort(t)
-		all[i] = Redis(t, "0", "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000")
+		bus := Port(t)
+		// A machine that stands still for a while must not make the nodes take each other for dead.
+		all[i] = Redis(t, "0", "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "30000")
 		ask(t, all[i].Addr, fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", i*slots/nodes, (i+1)*slots/nodes-1))
 		if i > 0 {
 			_, port, _ := net.SplitHostPort(all[i].Addr)
@@ -52,18 +53,20 @@ func RedisCluster(t testing.TB) []Server {
 const SentinelMaster = "themaster"
 
 // RedisSentinel starts a master, a replica of it, and a Sentinel that makes the replica the
-// master when the master has been away for half a second.
+// master when the master has been away for three seconds. (Of a shorter absence a machine
+// that stands still looks guilty; a Sentinel that stood still itself, for two seconds or
+// more, does nothing for the next thirty.)
 func RedisSentinel(t testing.TB) (sentinel, master, replica Server) {
 	t.Helper()
 	master = Redis(t, "0")
 	host, port, _ := net.SplitHostPort(master.Addr)
 	replica = Redis(t, "0", "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
-	own := freePort(t)
+	own := Port(t)
 	conf := filepath.Join(t.TempDir(), "sentinel.conf") // it writes there what it learns
 	text := strings.NewReplacer("$port", own, "$name", SentinelMaster, "$master", host+" "+port).Replace(`port $port
 bind 127.0.0.1
 sentinel monitor $name $master 1
-sentinel down-after-milliseconds $name 500
+sentinel down-after-milliseconds $name 3000
 sentinel failover-timeout $name 2000
 `)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
@@ -76,17 +79,20 @@ sentinel failover-timeout $name 2000
 	return sentinel, master, replica
 }
 
+// waiting is how long a server may take to come up, and answering what one question may.
+const waiting, answering = 2 * time.Minute, 10 * time.Second
+
 // waitFor asks until the answer holds the text.
 func waitFor(t testing.TB, addr, command, text string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(waiting)
 	for {
 		answer, err := say(addr, command)
 		if err == nil && strings.Contains(answer, text) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s at %s does not answer %q within 20 s: %q, %v", command, addr, text, answer, err)
+			t.Fatalf("%s at %s does not answer %q within %v: %q, %v", command, addr, text, waiting, answer, err)
 		}
 		time.Sleep(5 * time.Millisecond) // another process comes up
 	}
@@ -101,12 +107,12 @@ func ask(t testing.TB, addr, command string) {
 
 // say sends a command and the end of the conversation, and returns all that comes back.
 func say(addr, command string) (string, error) {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
+	c, err := net.DialTimeout("tcp", addr, answering)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(answering)); err != nil {
 		return "", err
 	}
 	if _, err := fmt.Fprintf(c, "%s\r\nQUIT\r\n", command); err != nil {

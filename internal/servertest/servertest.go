@@ -1,5 +1,5 @@
 // Package servertest starts the real servers that tests run against: redis-server
-// and anvil, each on a free loopback port, ended with the test.
+// and anvil, each on a free loopback port ([Port]), ended with the test.
 //
 // A server that is not installed skips the test and says how to get it; with
 // CI=true it fails the test, since CI skips nothing.
@@ -7,7 +7,6 @@ package servertest
 
 import (
 	"bufio"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,7 +46,7 @@ func Need(t testing.TB, program, remedy string) {
 }
 
 // Anvil starts an Ethereum node that makes a block a second, at a port; "0" is a
-// free one. Its URL is http:// or ws:// and the address.
+// free one of its own choice. Its URL is http:// or ws:// and the address.
 func Anvil(t testing.TB, port string) Server {
 	t.Helper()
 	path := anvilPath()
@@ -96,15 +95,4 @@ func start(t testing.TB, cmd *exec.Cmd) Server {
 		}
 	}
 	return Server{Kill: kill, Freeze: tell(syscall.SIGSTOP), Thaw: tell(syscall.SIGCONT)}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
