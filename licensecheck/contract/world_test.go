@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"errors"
 	"math/big"
 	"testing"
 	"time"
@@ -100,6 +101,10 @@ func (w *world) sendTo(who *wallet.Key, to *common.Address, data []byte, value *
 	}
 	w.chain.Commit()
 	receipt, err := w.client.TransactionReceipt(ctx, tx.Hash())
+	for n := 0; errors.Is(err, ethereum.NotFound) && n < 20; n++ { // a node that stood still while it made the block had no time for what waited
+		w.chain.Commit()
+		receipt, err = w.client.TransactionReceipt(ctx, tx.Hash())
+	}
 	if err != nil || receipt.Status != types.ReceiptStatusSuccessful {
 		w.t.Fatalf("receipt %+v, %v", receipt, err)
 	}
