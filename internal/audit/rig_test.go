@@ -155,7 +155,7 @@ func at(t *testing.T, endpoint http.Handler) Plan {
 	t.Cleanup(s.Close)
 	return Plan{
 		Endpoint: "http://" + rigHost + "/v1", Connect: strings.TrimPrefix(s.URL, "http://"), Served: "chat", ChainID: 1337,
-		Asking:   Asking{MaxTokens: 16, Timeout: 5, Attempts: 3},
+		Asking:   Asking{MaxTokens: 16, Timeout: 60, Attempts: 3}, // so long that no busy machine makes a host seem silent
 		Stopping: Stopping{Alpha: 1e-6, Suspects: 1},
 	}
 }

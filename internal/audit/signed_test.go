@@ -66,7 +66,7 @@ func (s *signer) before(endpoint http.Handler) http.Handler {
 		endpoint.ServeHTTP(got, r)
 		if r.Header.Get(wallet.SignHeader) == "1" {
 			s.asked.Add(1)
-			header, _ := json.Marshal(s.sign(request, got.Body.Bytes()))
+			header, _ := json.Marshal(s.sign(request, got.Body.Bytes(), uint64(time.Now().Unix())))
 			w.Header().Set(wallet.SignatureHeader, string(header))
 		}
 		w.WriteHeader(got.Code)
@@ -74,14 +74,15 @@ func (s *signer) before(endpoint http.Handler) http.Handler {
 	})
 }
 
-func (s *signer) sign(request, answer []byte) wallet.AnswerSignature {
+// at is in Unix seconds.
+func (s *signer) sign(request, answer []byte, at uint64) wallet.AnswerSignature {
 	subject, err := wallet.HostSubject(s.domain)
 	if err != nil {
 		panic(err)
 	}
 	signed, err := s.key.SignAnswer(s.domain, wallet.Answer{
 		ChainID: s.chain, Registry: s.rig.registry.Address(), Model: s.rig.model, Host: subject,
-		Request: sha256.Sum256(request), Answer: sha256.Sum256(answer), Time: uint64(time.Now().Unix()),
+		Request: sha256.Sum256(request), Answer: sha256.Sum256(answer), Time: at,
 	})
 	if err != nil {
 		panic(err)
@@ -201,7 +202,9 @@ func TestSignaturesThatDoNotHold(t *testing.T) {
 	again := func(change func(*signer)) func(int, *SignedAnswer, []byte) {
 		by := r.signs()
 		change(by)
-		return func(_ int, s *SignedAnswer, request []byte) { s.AnswerSignature = by.sign(request, []byte(s.Body)) }
+		return func(_ int, s *SignedAnswer, request []byte) {
+			s.AnswerSignature = by.sign(request, []byte(s.Body), s.Time)
+		}
 	}
 	for name, c := range map[string]struct {
 		says   string
