@@ -31,7 +31,7 @@ func TestChosenRandomness(t *testing.T) {
 	if err := client.SendTransaction(t.Context(), tx); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) { // the chain makes a block a second
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) { // the chain makes a block a second
 		receipt, err := client.TransactionReceipt(t.Context(), tx.Hash())
 		if err != nil && time.Now().Before(deadline) {
 			continue

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fealty/fealty/internal/llama"
 	"github.com/fealty/fealty/internal/llama/llamatest"
@@ -390,15 +391,27 @@ func TestCloseEndsAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Request{Prompt: prompt(1, 5), Choose: chooserFunc(greedy)}
+	closing := make(chan struct{})
+	r := Request{Prompt: prompt(1, 5), Choose: chooserFunc(func(logits []float32, generated []int32) int32 {
+		if len(generated) == 1 {
+			<-closing // else it could come to its end before
+		}
+		return greedy(logits, generated)
+	})}
 	running, waiting := generate(t, e, r), generate(t, e, r)
 	if _, err := running.Next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
+	closed := make(chan error, 1)
+	go func() { closed <- e.Close() }()
+	for isClosing := false; !isClosing; time.Sleep(time.Millisecond) {
+		e.mu.Lock()
+		isClosing = e.closed
+		e.mu.Unlock()
+	}
+	close(closing)
+	if err := errors.Join(<-closed, e.Close()); err != nil {
+		t.Fatal(err)
 	}
 	for name, g := range map[string]*Generation{"running": running, "waiting": waiting} {
 		if _, err := collect(t.Context(), g); !errors.Is(err, ErrClosed) {
@@ -408,12 +421,11 @@ func TestCloseEndsAll(t *testing.T) {
 	if _, err := e.Generate(t.Context(), r); !errors.Is(err, ErrClosed) {
 		t.Errorf("Generate after Close: %v, want ErrClosed", err)
 	}
-	for i := 0; runtime.NumGoroutine() > before; i++ {
-		if i == 1000 { // a worker of the backend may still be returning
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) { // a worker of the backend may still be returning
 			stacks := make([]byte, 1<<16)
 			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
 		}
-		runtime.Gosched()
 	}
 }
 
