@@ -34,6 +34,7 @@ type cache struct {
 	secret   []byte        // Options.CacheKey
 	finality string        // Options.Finality without blanks
 	keep     time.Duration // each record
+	wait     time.Duration // for each command
 	now      func() time.Time
 	log      *slog.Logger
 	stats    *counters
@@ -52,11 +53,11 @@ type write struct {
 }
 
 func openCache(url string, o Options, id node.Identity, stats *counters) (*cache, error) {
-	client, err := redisurl.Open(url, cacheWait, 0)
+	client, err := redisurl.Open(url, o.redisWait, 0)
 	if err != nil {
 		return nil, fmt.Errorf("licensecheck: the URL of the cache: %w", err)
 	}
-	c := &cache{client: client, secret: o.CacheKey, finality: strings.ReplaceAll(o.Finality, " ", "-"), keep: o.Hard, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
+	c := &cache{client: client, secret: o.CacheKey, finality: strings.ReplaceAll(o.Finality, " ", "-"), keep: o.Hard, wait: o.redisWait, now: o.Now, log: o.Log, stats: stats, writes: make(chan write, 256), stop: make(chan struct{})}
 	c.rename(id)
 	c.done.Go(c.write)
 	return c, nil
@@ -132,7 +133,7 @@ func (c *cache) get(ctx context.Context, k key) (record, bool) {
 	if c.resting() {
 		return record{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*cacheWait)
+	ctx, cancel := context.WithTimeout(ctx, 2*c.wait)
 	defer cancel()
 	name := c.name(k)
 	text, err := c.client.Get(ctx, name).Result()
@@ -195,7 +196,7 @@ func (c *cache) store(w write) {
 	if c.resting() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*cacheWait)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*c.wait)
 	defer cancel()
 	name := c.name(w.key)
 	if err := newer.Run(ctx, c.client, []string{name}, c.encode(name, w.record), c.keep.Milliseconds(), headLen, onlyIfThere(w.record)).Err(); err != nil {

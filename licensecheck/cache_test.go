@@ -15,13 +15,23 @@ import (
 func (s *stage) inRedis(who [32]byte) (text string) {
 	s.t.Helper()
 	c := s.checker.cache
-	eventually(s.t, 30*time.Second, "the record is in Redis", func() bool {
+	eventually(s.t, generous, "the record is in Redis", func() bool {
 		if text = c.client.Get(s.t.Context(), c.name(key{s.model, who})).Val(); text == "" {
 			s.reput(who) // a busy machine may have been too slow for the first time
 		}
 		return text != ""
 	})
 	return text
+}
+
+// written waits until all that was passed on so far is in Redis: one goroutine writes it in order.
+func (s *stage) written() {
+	s.t.Helper()
+	last := key{s.model, s.somebody()}
+	yes := policy.License{Status: policy.Active, Seq: 1}
+	s.checker.pass(last, record{grant: policy.Grant{Final: yes, Latest: yes}})
+	c := s.checker.cache
+	eventually(s.t, generous, "all is written", func() bool { return c.client.Exists(s.t.Context(), c.name(last)).Val() == 1 })
 }
 
 // newcomer is a gateway that starts now; the stage asks it from here on.
@@ -36,7 +46,7 @@ func TestRedisFrozenAndSlow(t *testing.T) {
 	t.Parallel()
 	server := servertest.Redis(t, "0")
 	line := startWire(t, server.Addr)
-	s := newStage(t, startEmbedded(t), &testRedis{url: "redis://" + line.addr, kill: server.Kill}, nil)
+	s := newStage(t, startEmbedded(t), &testRedis{url: "redis://" + line.addr, kill: server.Kill}, func(o *Options) { o.redisWait = cacheWait })
 	licensed, revoked := s.somebody(), s.somebody()
 	s.grant(licensed)
 	s.grant(revoked)
@@ -64,7 +74,7 @@ func TestRedisFrozenAndSlow(t *testing.T) {
 					s.checker.book.forgetRecord(key{s.model, who})
 					started := time.Now()
 					s.wants(who, want)
-					if took := time.Since(started); took > 10*time.Second {
+					if took := time.Since(started); took > generous/2 {
 						t.Errorf("an answer took %v", took)
 					}
 				}
@@ -75,7 +85,7 @@ func TestRedisFrozenAndSlow(t *testing.T) {
 			}
 		})
 		s.t = t
-		eventually(t, 30*time.Second, "the cache is used again", func() bool {
+		eventually(t, generous, "the cache is used again", func() bool {
 			s.checker.book.forgetRecord(key{s.model, licensed})
 			before := s.checker.Stats().CacheHits
 			s.wants(licensed, policy.Allowed)
@@ -95,8 +105,9 @@ func TestRedisFlushed(t *testing.T) {
 	s.grant(revoked)
 	s.soon(revoked, policy.Allowed)
 	s.inRedis(licensed)
-	s.did(s.owner.Revoke(s.context(), s.model, revoked))
-	s.soon(revoked, policy.LicenseRevoked)
+	s.heard(s.did(s.owner.Revoke(s.context(), s.model, revoked)).Block)
+	s.wants(revoked, policy.LicenseRevoked)
+	s.written() // what waited to be would come after the loss
 	if err := redis.client(t).FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +158,7 @@ func TestRedisHoldsWhatIsNotForUs(t *testing.T) {
 		if name == ours {
 			t.Fatal("a name that is not to be ours is")
 		}
-		client.Set(t.Context(), name, text, time.Minute)
+		client.Set(t.Context(), name, text, time.Hour)
 	}
 	s.wants(who, policy.NoLicense)
 	s.newcomer()
@@ -182,21 +193,37 @@ func TestRedisSentinel(t *testing.T) {
 	s.inRedis(licensed)
 	s.inRedis(revoked)
 	copies := (&testRedis{url: "redis://" + replica.Addr}).client(t)
-	eventually(t, 30*time.Second, "the replica has both", func() bool { return copies.DBSize(t.Context()).Val() == 2 })
+	eventually(t, generous, "the replica has both", func() bool { return copies.DBSize(t.Context()).Val() == 2 })
 
 	master.Kill()
 	s.did(s.owner.Revoke(s.context(), s.model, revoked))
 	s.soon(revoked, policy.LicenseRevoked) // while nobody is master
 	s.wants(licensed, policy.Allowed)
-	eventually(t, 30*time.Second, "the replica is the master", func() bool {
+	eventually(t, 2*generous, "the replica is the master", func() bool { // a Sentinel that stood still for 2 s does nothing for 30
 		return strings.Contains(copies.Info(t.Context(), "replication").Val(), "role:master")
 	})
-	eventually(t, 30*time.Second, "a new gateway reads the new master", func() bool {
+	eventually(t, generous, "a new gateway reads the new master", func() bool {
 		s.newcomer()
 		s.wants(licensed, policy.Allowed)
 		s.wants(revoked, policy.LicenseRevoked)
 		return s.checker.Stats().CacheHits == 1
 	})
+}
+
+// somebodyOf is a wallet whose record belongs to one of a cluster's nodes.
+func (s *stage) somebodyOf(node, of int) [32]byte {
+	s.t.Helper()
+	c := s.checker.cache
+	for {
+		who := s.somebody()
+		slot, err := c.client.ClusterKeySlot(s.t.Context(), c.name(key{s.model, who})).Result()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if int(slot)*of/16384 == node {
+			return who
+		}
+	}
 }
 
 // The cache spreads over a cluster, and goes on without one of its nodes.
@@ -207,7 +234,7 @@ func TestRedisCluster(t *testing.T) {
 	s := newStage(t, startAnvil(t), redis, nil)
 	people := make([][32]byte, 24)
 	for i := range people {
-		people[i] = s.somebody()
+		people[i] = s.somebodyOf(i%len(nodes), len(nodes))
 		s.write(bindings.PackGrant(s.model, people[i], s.encoded(time.Hour), 0))
 	}
 	for _, who := range people {
@@ -216,7 +243,7 @@ func TestRedisCluster(t *testing.T) {
 	}
 	for _, n := range nodes {
 		if (&testRedis{url: "redis://" + n.Addr}).client(t).DBSize(t.Context()).Val() == 0 {
-			t.Error("a node of the cluster holds nothing: one in fifty thousand runs would")
+			t.Error("a node of the cluster holds nothing")
 		}
 	}
 	s.newcomer()

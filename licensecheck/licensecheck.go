@@ -67,6 +67,8 @@ type Options struct {
 
 	Log *slog.Logger     // nil: discards
 	Now func() time.Time // nil: time.Now; must carry a monotonic reading as that does
+
+	redisWait time.Duration // for each Redis command; zero: cacheWait, and longer where a test's Redis must answer
 }
 
 const (
@@ -88,6 +90,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Records = orDefault(o.Records, 100_000)
 	o.Pending = orDefault(o.Pending, 1024)
 	o.Finality = orDefault(o.Finality, "finalized")
+	o.redisWait = orDefault(o.redisWait, cacheWait)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

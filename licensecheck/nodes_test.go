@@ -27,6 +27,7 @@ type faulty struct {
 	answer   atomic.Pointer[http.HandlerFunc] // instead of the node, if any
 	meddle   atomic.Pointer[meddler]          // in single calls, if any
 	requests atomic.Int64
+	asked    atomic.Int64 // of them, not for the newest block: those depend on the time that passes
 	calls    atomic.Int64 // a batch holds several
 	node     *rpc.Client  // behind it
 }
@@ -51,6 +52,9 @@ func startFaulty(t testing.TB, target string) *faulty {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
+		}
+		if !bytes.Contains(body, []byte(`"latest"`)) {
+			f.asked.Add(1)
 		}
 		f.calls.Add(int64(bytes.Count(body, []byte(`"method"`))))
 		w.Header().Set("Content-Type", "application/json")

@@ -15,6 +15,9 @@ import (
 	"github.com/fealty/fealty/internal/wallet"
 )
 
+// generous is how long tests wait for what must come: a busy machine may stand still for seconds.
+const generous = time.Minute
+
 // testChain is a running chain that tests can kill.
 type testChain struct {
 	http, ws string
@@ -43,11 +46,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func startAnvil(t testing.TB) *testChain { return startAnvilAt(t, 0) }
+func startAnvil(t testing.TB) *testChain { return startAnvilAt(t, "0") }
 
-func startAnvilAt(t testing.TB, port int) *testChain {
+func startAnvilAt(t testing.TB, port string) *testChain {
 	t.Helper()
-	anvil := servertest.Anvil(t, fmt.Sprint(port))
+	anvil := servertest.Anvil(t, port)
 	c := &testChain{http: "http://" + anvil.Addr, ws: "ws://" + anvil.Addr, kill: anvil.Kill}
 	for i := range servertest.AnvilKeys {
 		name := fmt.Sprintf("FEALTY_TEST_ANVIL_%d", i)

@@ -23,7 +23,7 @@ func TestSubscriptionDies(t *testing.T) {
 	s := newStage(t, chain, nil, func(o *Options) {
 		o.WS, o.MaxHeadAge, o.PollHeads = "ws://"+line.addr, 3*time.Second, 500*time.Millisecond
 	})
-	eventually(t, 30*time.Second, "the checker subscribes", func() bool { return line.opened.Load() == 1 })
+	eventually(t, generous, "the checker subscribes", func() bool { return line.opened.Load() >= 1 })
 	for _, fault := range []struct {
 		name       string
 		begin, end func()
@@ -38,7 +38,7 @@ func TestSubscriptionDies(t *testing.T) {
 		fault.begin()
 		s.did(s.owner.Revoke(s.context(), s.model, who))
 		s.soon(who, policy.LicenseRevoked)
-		eventually(t, 30*time.Second, fault.name+": it subscribes again", func() bool { return line.opened.Load() > before })
+		eventually(t, 2*generous, fault.name+": it subscribes again", func() bool { return line.opened.Load() > before })
 		fault.end()
 	}
 }
@@ -56,11 +56,11 @@ func TestGap(t *testing.T) {
 			chain := startAnvil(t)
 			line := startFaulty(t, chain.http)
 			s := newStage(t, chain, nil, func(o *Options) {
-				o.RPC, o.WS, o.PollHeads, o.ReadTimeout = []string{line.URL}, "", 100*time.Millisecond, time.Second
+				o.RPC, o.WS, o.PollHeads = []string{line.URL}, "", 100*time.Millisecond
 			})
 			kept, revoked := s.somebody(), s.somebody()
 			s.grant(kept)
-			s.covered(s.grant(revoked).Block)
+			s.heard(s.grant(revoked).Block)
 			s.wants(kept, policy.Allowed)
 			s.wants(revoked, policy.Allowed)
 			told := make(chan [32]byte, 16)
@@ -70,7 +70,7 @@ func TestGap(t *testing.T) {
 			s.did(s.owner.Revoke(s.context(), s.model, revoked))
 			s.wants(revoked, policy.Allowed) // nobody could know
 			head := s.mine(c.blocks)
-			before, most := s.checker.Stats(), line.requests.Load()
+			before, asked := s.checker.Stats(), line.asked.Load()
 			line.mend()
 			s.covered(head)
 			s.wants(kept, policy.Allowed)
@@ -82,7 +82,7 @@ func TestGap(t *testing.T) {
 			if got := after.Gaps - before.Gaps; got != c.gaps {
 				t.Errorf("%d runs of coverage began, want %d", got, c.gaps)
 			}
-			if n := line.requests.Load() - most; n > int64(c.blocks/4) {
+			if n := line.asked.Load() - asked; n > int64(c.blocks/4) {
 				t.Errorf("%d requests for %d blocks", n, c.blocks)
 			}
 			if c.gaps > 0 {
@@ -105,20 +105,24 @@ func TestRecordsOutliveARun(t *testing.T) {
 	chain := startAnvil(t)
 	line := startFaulty(t, chain.http)
 	s := newStage(t, chain, nil, func(o *Options) {
-		o.RPC, o.WS, o.PollHeads, o.ReadTimeout = []string{line.URL}, "", 100*time.Millisecond, time.Second
+		o.RPC, o.WS, o.PollHeads = []string{line.URL}, "", 100*time.Millisecond
+		o.Soft, o.Hard = 5*time.Minute, 10*time.Minute
 	})
 	who := s.somebody()
 	s.covered(s.grant(who).Block)
 	s.wants(who, policy.Allowed)
-	s.clock.advance(20 * time.Second)
+	s.clock.advance(200 * time.Second)
 	head, _ := s.checker.Head()
-	s.covered(head + 1) // confirms the record, which was read twenty seconds before
+	s.covered(head + 1) // confirms the record, which was read two hundred seconds before
 	line.fail(badGateway)
-	s.mine(reach + stride)
+	head = s.mine(reach + stride)
 	line.mend()
-	eventually(t, 30*time.Second, "a new run begins", func() bool { return s.checker.Stats().Gaps == 1 })
+	s.covered(head)
+	if s.checker.Stats().Gaps == 0 {
+		t.Fatal("no new run began: this test shows nothing")
+	}
 	line.fail(badGateway)
-	s.clock.advance(20 * time.Second) // forty since it was read, twenty since it was confirmed
+	s.clock.advance(200 * time.Second) // four hundred since it was read, two hundred since it was confirmed
 	if g, err := s.checker.Check(s.context(), s.model, who); err != nil || g.Stale || g.Final.Status != policy.Active {
 		t.Errorf("%+v, %v; want a grant that is not stale", g, err)
 	}
@@ -137,7 +141,7 @@ func TestFinalityFarBack(t *testing.T) {
 	s.checker = s.open(func(o *Options) {
 		o.RPC, o.WS, o.PollHeads, o.Finality = []string{line.URL}, "", 100*time.Millisecond, "240 blocks"
 	})
-	if _, first, _ := s.checker.book.newest(); first <= s.checker.book.final.number {
+	if first, final := s.checker.book.reaches(); first <= final {
 		t.Fatal("the run reaches back to the final block: this test shows nothing")
 	}
 	s.grant(fresh)
@@ -145,13 +149,21 @@ func TestFinalityFarBack(t *testing.T) {
 	s.wants(fresh, policy.NoLicense)
 	read := s.clock.now()
 	s.covered(s.mine(2))
-	if _, confirmed, ok := s.checker.book.find(key{s.model, who}); !ok || !confirmed.After(read) {
-		t.Errorf("the record was last confirmed %v before it was covered (%v)", read.Sub(confirmed), ok)
-	}
+	eventually(t, generous, "the record is confirmed without being read", func() bool { // a poll may have been under way
+		_, confirmed, ok := s.checker.book.find(key{s.model, who})
+		return ok && confirmed.After(read)
+	})
 	s.did(s.owner.Revoke(s.context(), s.model, who))
 	s.soon(who, policy.LicenseRevoked)
 	s.covered(s.mine(240))
 	s.finally(fresh, policy.Allowed)
+}
+
+// reaches is the first block of the run, and the final one.
+func (b *book) reaches() (first, final uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.blocks[0].Number, b.final.number
 }
 
 // A flood of wallets that nobody knows costs those who hold a license nothing: neither the
@@ -193,26 +205,26 @@ func TestFloodOfUnknownWallets(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, 30*time.Second, "the flood is on", func() bool { return refused.Load() > 1000 })
+	eventually(t, generous, "the flood is on", func() bool { return refused.Load() > 1000 })
 	calls := line.requests.Load()
 	started := time.Now()
 	for time.Since(started) < 2*time.Second { // as long as this flood is
-		s.within(2*time.Second, "from memory", func() { s.wants(licensed, policy.Allowed) })
+		s.within(generous/2, "from memory", func() { s.wants(licensed, policy.Allowed) })
 		if _, _, held := s.checker.book.find(key{s.model, licensed}); !held {
 			t.Fatal("the flood pushed the licensee out of memory")
 		}
 		s.checker.book.forgetRecord(key{s.model, licensed})
 		s.soon(licensed, policy.Allowed) // from Redis
 		s.checker.book.forgetRecord(key{s.model, licensed})
-		s.within(10*time.Second, "from the chain", func() {
+		s.within(generous/2, "from the chain", func() {
 			if _, err := s.checker.ask(s.context(), key{s.model, licensed}, true); err != nil { // as in a gap
 				t.Error(err)
 			}
 		})
 	}
-	took := time.Since(started)
 	over.Store(true)
 	flood.Wait()
+	took := time.Since(started)
 	if n, most := line.requests.Load()-calls, int64(took/strangerPause+10)*4; n > most {
 		t.Errorf("the flood cost the node %d requests in %v, want %d at most", n, took, most)
 	}
@@ -239,7 +251,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 	s := newStage(t, chain, nil, nil)
 	s.rpc(nil, "evm_setIntervalMining", 0)
 	perBlock := func(records int) (calls float64) {
-		c := s.open(func(o *Options) { o.RPC, o.WS, o.PollHeads = []string{line.URL}, "", 30*time.Second })
+		c := s.open(func(o *Options) { o.RPC, o.WS, o.Soft, o.PollHeads = []string{line.URL}, "", generous, generous })
 		defer c.Close()
 		fill(c, s.model, records)
 		const blocks = 4
@@ -248,7 +260,7 @@ func TestReadsDoNotGrow(t *testing.T) {
 				calls = -float64(line.calls.Load())
 			}
 			s.mine(1)
-			if err := c.watcher.step(s.context()); err != nil { // its own next step is half a minute away
+			if err := c.watcher.step(s.context()); err != nil { // its own next step is a minute away
 				t.Fatal(err)
 			}
 			for i := range records {
@@ -301,7 +313,7 @@ func TestManyChangesInABlock(t *testing.T) {
 			s.write(step.data(i))
 		}
 		heard := map[[32]byte]bool{}
-		deadline := time.After(time.Minute)
+		deadline := time.After(2 * generous)
 		for len(heard) < people {
 			select {
 			case who := <-told:
