@@ -15,7 +15,8 @@ messages = [{"role": "user", "content": "What is the capital of France?"}]
 
 
 def client(key):
-    return openai.OpenAI(base_url=config["base"], api_key=key, max_retries=0)
+    # It may ask again where the gateway says so: when it could not find out.
+    return openai.OpenAI(base_url=config["base"], api_key=key, max_retries=5)
 
 
 def refused(key, error, status, code=None, **body):

@@ -8,6 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${FEALTY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fealty}
 venv=$cache/reference-venv
 python=/usr/bin/python3
+again=$here/../../scripts/again
 
 say() { echo "reference: $*" >&2; }
 
@@ -18,11 +19,8 @@ install_system_parts() {
     say "PyTorch for $python is missing and this is not Debian or Ubuntu; install torch for $python and run this again"
     exit 1
   fi
-  local sudo=
-  if [ "$(id -u)" != 0 ]; then sudo="sudo -n"; fi
   say "installing python3-torch and python3-venv with apt-get (about 500 MB)"
-  $sudo apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends python3-torch python3-numpy python3-venv >&2
+  "$here/../../scripts/apt-install" python3-torch python3-numpy python3-venv
 }
 
 has_system_parts || install_system_parts
@@ -32,8 +30,8 @@ if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then
   say "preparing $venv"
   mkdir -p "$cache"
   "$python" -m venv --system-site-packages "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-nodeps.txt" >&2
+  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
+  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-nodeps.txt" >&2
   "$venv/bin/python" -c 'import torch, transformers, gguf, accelerate'
   echo "$wanted" > "$venv/installed"
 fi
