@@ -12,7 +12,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
-FUZZTIME ?= 6s
+# A number of runs, not a time: at the end of a time, 'go test' at times takes its own deadline
+# for a failure ("context deadline exceeded", golang.org/issue/75804). These are a few seconds each.
+FUZZTIME ?= 40000x
 FUZZERS  := internal/weights:FuzzGGUF internal/weights:FuzzSafetensors internal/openai:FuzzRequest internal/openai:FuzzMembers \
             internal/openai:FuzzAppendText internal/openai:FuzzEvents internal/tokenizer/jinja:FuzzTemplate internal/wallet:FuzzRecover \
             gateway/identity/siwe:FuzzParse gateway/identity/token:FuzzToken gateway/identity/token:FuzzParseSet
@@ -44,7 +46,7 @@ k6: ## bin/k6: k6 with our module, built once into the cache; see k6/README.md
 	@cd k6 && GOEXPERIMENT= $(GO) test ./exchange ./module
 	@mkdir -p bin && ln -sf "$$(k6/build)" bin/k6
 
-fuzz: ## the parsers of untrusted bytes, each for FUZZTIME
+fuzz: ## the parsers of untrusted bytes, each for FUZZTIME (40000x: so many runs)
 	@for f in $(FUZZERS); do \
 	  echo "fuzz $${f#*:} for $(FUZZTIME)"; \
 	  $(GO) test -run '^$$' -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x ./$${f%:*}; \
