@@ -10,7 +10,7 @@
 //   KNEE      rate up to which every step must have that share (0: report only)
 import exec from "k6/execution";
 import { Counter, Rate } from "k6/metrics";
-import { chat, classOf, classes, credentials, guarded, number, questions, seconds, setting, timeout } from "./lib/target.js";
+import { chat, classOf, classes, credentials, guarded, isStreamed, number, questions, seconds, setting, timeout } from "./lib/target.js";
 import { report, row, rows, thresholds, value } from "./lib/summary.js";
 
 const rates = setting("RATES", "1,2,4,8,16").split(",").map(Number);
@@ -50,7 +50,7 @@ export default guarded(async () => {
   const n = exec.scenario.iterationInTest;
   const licensee = n % credentials.licensed.length;
   const tags = { licensee: String(licensee) };
-  const r = await chat(credentials.licensed[licensee], questions[n % questions.length], { stream: Math.random() < streamed, maxTokens: tokens, tags });
+  const r = await chat(credentials.licensed[licensee], questions[n % questions.length], { stream: isStreamed(n, streamed), maxTokens: tokens, tags });
   const kind = classOf(r);
   const inTime = r.total_ms <= slo.total && (!r.stream || r.first_ms <= slo.first);
   good.add(kind === "" && inTime, tags);

@@ -12,7 +12,7 @@ import exec from "k6/execution";
 import http from "k6/http";
 import { Counter, Rate, Trend } from "k6/metrics";
 import { drift } from "k6/x/openai";
-import { chat, classOf, classes, credentials, guarded, number, questions, seconds, setting, timeout } from "./lib/target.js";
+import { chat, classOf, classes, credentials, guarded, isStreamed, number, questions, seconds, setting, timeout } from "./lib/target.js";
 import { report, row, rows, thresholds, value } from "./lib/summary.js";
 
 const duration = seconds("DURATION", "2h");
@@ -61,12 +61,12 @@ function follow(what, v, count, tags) {
 export default guarded(async () => {
   const n = exec.scenario.iterationInTest;
   const tags = { part: part() };
-  const r = await chat(credentials.licensed[n % credentials.licensed.length], questions[n % questions.length], { stream: Math.random() < streamed, maxTokens: tokens, tags });
+  const r = await chat(credentials.licensed[n % credentials.licensed.length], questions[n % questions.length], { stream: isStreamed(n, streamed), maxTokens: tokens, tags });
   const kind = classOf(r);
   failed.add(kind !== "");
   if (kind !== "") {
     ended[kind].add(1);
-  } else if (r.stream) {
+  } else if (r.stream && r.first_ms > 0) {
     follow("ttft", r.first_ms, first, tags);
     for (const gap of r.gaps_ms) follow("gap", gap, first * 8, tags);
   }

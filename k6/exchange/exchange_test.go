@@ -1,11 +1,14 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -60,14 +63,44 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// told is a transport that tells when the client has the headers of an answer, and when
+// it has read the first piece of text.
+type told struct{ headers, text chan struct{} }
+
+func (w told) RoundTrip(q *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(q)
+	if err == nil {
+		close(w.headers)
+		resp.Body = &watchedBody{resp.Body, sync.OnceFunc(func() { close(w.text) })}
+	}
+	return resp, err
+}
+
+type watchedBody struct {
+	io.ReadCloser
+	text func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if bytes.Contains(p[:n], []byte(`"content":"a"`)) {
+		b.text()
+	}
+	return n, err
+}
+
 // The time to the first token is that of the first text, not of the headers or of
-// the role chunk before it.
+// the role chunk before it. Each wait begins when the client has what came before it:
+// a machine that stands still in between only makes the times longer.
 func TestFirstTokenIsText(t *testing.T) {
 	const wait = 150 * time.Millisecond
-	r := Do(t.Context(), http.DefaultTransport, serve(t, func(w http.ResponseWriter, q *http.Request) {
+	has := told{make(chan struct{}), make(chan struct{})}
+	r := Do(t.Context(), has, serve(t, func(w http.ResponseWriter, q *http.Request) {
 		streaming(delta(""))(w, q)
+		<-has.headers
 		time.Sleep(wait)
 		streaming(delta("a"))(w, q)
+		<-has.text
 		time.Sleep(wait)
 		streaming(delta("b"), "data: [DONE]\n\n")(w, q)
 	}))
@@ -104,12 +137,16 @@ func TestRefused(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	r := Do(ctx, http.DefaultTransport, serve(t, func(w http.ResponseWriter, q *http.Request) {
+	hangs := serve(t, func(w http.ResponseWriter, q *http.Request) {
 		streaming(delta("a"))(w, q)
 		<-q.Context().Done()
-	}))
+	})
+	var r *Reply
+	for wait := 200 * time.Millisecond; wait < time.Minute && (r == nil || r.Text == ""); wait *= 2 { // until the time suffices for the text
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		r = Do(ctx, http.DefaultTransport, hangs)
+		cancel()
+	}
 	if !r.TimedOut || r.Truncated || r.Text != "a" || r.OK() {
 		t.Errorf("a stream that hangs: %+v", r)
 	}

@@ -89,6 +89,12 @@ export function classOf(r) {
   return whole(r) ? "" : "empty";
 }
 
+// isStreamed spreads a share of streamed requests evenly over any stretch of them, the first among them (the golden
+// ratio's multiples): a short run has some, whatever the dice say.
+export function isStreamed(n, share) {
+  return (n * 0.618033988749895) % 1 < share;
+}
+
 // ordinary questions, for load. They are short, so that the answer is what takes time.
 export const questions = [
   "Why is the sky blue?", "How is bread made?", "What does a lighthouse keeper do?", "How do I remove a coffee stain?",
