@@ -30,8 +30,8 @@ if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then
   say "preparing $venv"
   mkdir -p "$cache"
   "$python" -m venv --system-site-packages "$venv"
-  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
-  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-nodeps.txt" >&2
+  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" -c "$here/constraints.txt" >&2
+  "$again" "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$here/requirements-nodeps.txt" -c "$here/constraints.txt" >&2
   "$venv/bin/python" -c 'import torch, transformers, gguf, accelerate'
   echo "$wanted" > "$venv/installed"
 fi
