@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity/state"
@@ -108,7 +111,7 @@ func (b *benchSite) startRedis(ctx context.Context) error {
 	}
 	defer client.Close()
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) { // the server comes up
-		if _, err = state.Init(ctx, client); err == nil || time.Since(began) > 5*time.Second {
+		if _, err = state.Init(ctx, client); err == nil || time.Since(began) > time.Minute {
 			return err
 		}
 	}
@@ -133,14 +136,25 @@ func (b *benchSite) spawnRedis(ctx context.Context, path string) error {
 	return nil
 }
 
-// freeAddress is a loopback address that another process can listen on.
+// ports are handed out in turn, from another one in each process.
+var ports atomic.Uint32
+
+func init() { ports.Store(rand.Uint32N(1 << 31)) }
+
+// freeAddress is a loopback address that another process can listen on, another one each
+// time. Its port is below those that outgoing connections take: none of them can get it
+// before that process does.
 func freeAddress(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for tries := 1; ; tries++ {
+		l, err := lc.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+ports.Add(1)%10_000))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+		if tries == 100 {
+			return "", err
+		}
 	}
-	return l.Addr().String(), l.Close()
 }
 
 // numbered is the subject of a wallet that nobody has a key for.

@@ -120,23 +120,29 @@ func serve(ctx context.Context, path string, cfg gateway.Config, log *slog.Logge
 	}
 }
 
-// listen opens the config's ports and serves on them in the background.
+// listen opens the config's ports and serves on them in the background. Whoever finds the
+// public one open finds the other one open too.
 func (n *node) listen(ctx context.Context, cfg gateway.Config) error {
 	var lc net.ListenConfig
+	var admin net.Listener
+	if cfg.Admin.Listen != "" {
+		var err error
+		if admin, err = lc.Listen(ctx, "tcp", cfg.Admin.Listen); err != nil {
+			return fmt.Errorf("admin.listen: %w; choose a free address", err)
+		}
+		n.admin = admin.Addr().String()
+	}
 	public, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
+		if admin != nil {
+			_ = admin.Close() // nobody was let in
+		}
 		return fmt.Errorf("listen: %w; choose a free address", err)
 	}
 	n.serveOn(public)
-	if cfg.Admin.Listen == "" {
-		return nil
+	if admin != nil {
+		n.run(func() error { return n.server.ServeAdmin(admin) })
 	}
-	admin, err := lc.Listen(ctx, "tcp", cfg.Admin.Listen)
-	if err != nil {
-		return errors.Join(fmt.Errorf("admin.listen: %w; choose a free address", err), n.Shutdown())
-	}
-	n.admin = admin.Addr().String()
-	n.run(func() error { return n.server.ServeAdmin(admin) })
 	return nil
 }
 
