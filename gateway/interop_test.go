@@ -20,6 +20,7 @@ func TestInteropSchemathesis(t *testing.T) {
 	r := newRig(t)
 	config := filepath.Join(t.TempDir(), "schemathesis.toml")
 	must(t, os.WriteFile(config, []byte(`headers = { Authorization = "Bearer ${FEALTY_KEY}" }
+request-timeout = 120
 [generation]
 max-examples = 20
 deterministic = true

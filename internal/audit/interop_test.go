@@ -82,7 +82,7 @@ func watched(t *testing.T, page []byte) (origin string, asked func() []string) {
 
 func browse(t *testing.T, origin string, args ...string) string {
 	t.Helper()
-	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--user-data-dir=" + t.TempDir(),
+	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--user-data-dir=" + t.TempDir(),
 		"--proxy-server=" + strings.TrimPrefix(origin, "http://"), "--proxy-bypass-list=<-loopback>"}, append(args, origin+"/report.html")...)
 	cmd := exec.CommandContext(t.Context(), "chromium", args...)
 	var out, errs bytes.Buffer

@@ -4,8 +4,10 @@ package reference_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -145,6 +147,19 @@ func servedCheck(t *testing.T, dir string, request, into any) {
 	}
 }
 
+func unzipped(t *testing.T, packed []byte) []byte {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // TestInteropFixturesRegenerate makes the fixtures that do not depend on the CPU's
 // rounding anew, and wants the committed ones.
 func TestInteropFixturesRegenerate(t *testing.T) {
@@ -175,7 +190,7 @@ func TestInteropFixturesRegenerate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(before, after) {
+		if !bytes.Equal(unzipped(t, before), unzipped(t, after)) { // zlib's versions pack differently
 			t.Errorf("testdata/%s.json.gz differs from what its generator makes", part)
 		}
 	}
