@@ -38,15 +38,20 @@ func newAccount(gateway string) (*account, error) {
 	return &account{gateway: u.Scheme + "://" + u.Host, http: &http.Client{Timeout: 30 * time.Second}}, nil
 }
 
-// signIn proves who holds the wallet (EIP-4361). It signs only a message that is
-// for the very gateway it talks to: another one could otherwise pass its own
-// challenge on and sign in as this wallet.
+// signIn proves who holds the wallet (EIP-4361), from a new challenge as long as the
+// gateway cannot find out.
 func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
+	return patiently(ctx, func() error { return a.signInOnce(ctx, key) })
+}
+
+// signInOnce signs only a message that is for the very gateway it talks to: another one
+// could otherwise pass its own challenge on and sign in as this wallet.
+func (a *account) signInOnce(ctx context.Context, key *wallet.Key) error {
 	var challenge struct {
 		Message string `json:"message"`
 	}
 	address := wallet.AddressText(key.Address())
-	if err := a.call(ctx, http.MethodPost, "/auth/challenge", map[string]string{"address": address}, &challenge); err != nil {
+	if err := a.send(ctx, http.MethodPost, "/auth/challenge", map[string]string{"address": address}, &challenge); err != nil {
 		return fmt.Errorf("sign-in: %w", err)
 	}
 	host := a.host()
@@ -63,7 +68,7 @@ func (a *account) signIn(ctx context.Context, key *wallet.Key) error {
 		ExpiresIn   int    `json:"expires_in"` // seconds
 	}
 	body := map[string]string{"message": challenge.Message, "signature": "0x" + hex.EncodeToString(signature)}
-	if err := a.call(ctx, http.MethodPost, "/auth/token", body, &token); err != nil {
+	if err := a.send(ctx, http.MethodPost, "/auth/token", body, &token); err != nil {
 		return fmt.Errorf("sign-in: %w", err)
 	}
 	if token.AccessToken == "" {
@@ -125,7 +130,41 @@ func (a *account) revokeKey(ctx context.Context, id string) error {
 	return a.call(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(id), nil, nil)
 }
 
+// createShortLived makes a key that ends within seconds, and returns when: as soon as it
+// can be made before that moment, which a machine that stands still may miss.
+func (a *account) createShortLived(ctx context.Context, name string) (k keyInfo, ends time.Time, err error) {
+	for lives := 2 * time.Second; lives <= time.Minute; lives *= 2 {
+		ends = time.Now().Add(lives).UTC().Truncate(time.Second)
+		if k, err = a.createKey(ctx, keyRequest{Name: name, Expires: &ends}); err == nil || time.Now().Before(ends) {
+			break
+		}
+	}
+	return k, ends, err
+}
+
+// patience bounds how often a gateway is asked that could not find out, each second once.
+const patience = 10
+
+// patiently asks again while the gateway says that it could not find out (503): that is
+// neither yes nor no.
+func patiently(ctx context.Context, ask func() error) error {
+	for tries := 1; ; tries++ {
+		err := ask()
+		var refusal *openai.Error
+		if !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || !refusal.Retry || tries == patience {
+			return err
+		}
+		if sleepUntil(ctx, time.Now().Add(time.Second)) != nil {
+			return err
+		}
+	}
+}
+
 func (a *account) call(ctx context.Context, method, path string, body, into any) error {
+	return patiently(ctx, func() error { return a.send(ctx, method, path, body, into) })
+}
+
+func (a *account) send(ctx context.Context, method, path string, body, into any) error {
 	var payload bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&payload).Encode(body); err != nil {

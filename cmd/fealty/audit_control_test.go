@@ -34,7 +34,7 @@ func TestRelay(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -62,7 +62,7 @@ func TestRelay(t *testing.T) {
 	if err := r.close(); err != nil {
 		t.Error(err)
 	}
-	if c, err := net.Dial("tcp", r.address); err == nil {
+	if c, err := net.Dial("tcp", r.address); err == nil && c.LocalAddr().String() != r.address { // it may meet itself
 		c.Close()
 		t.Error("a closed relay still listens")
 	}

@@ -190,7 +190,7 @@ func (s *stage) startRelayed(ctx context.Context) error {
 		}
 		// As short as a chain with a block each second allows on a loaded machine: who
 		// cuts the RPC off wants to see what comes after hard.
-		chain.Soft, chain.Hard, chain.MaxHeadAge = 10*time.Second, 15*time.Second, 10*time.Second
+		chain.Soft, chain.Hard, chain.MaxHeadAge = 20*time.Second, 25*time.Second, 20*time.Second
 	})
 	return err
 }
@@ -234,10 +234,7 @@ func (s *stage) narrowKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ends := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
-	for name, r := range map[string]keyRequest{
-		"expired_key": {Expires: &ends}, "revoked_key": {}, "rate": {RPM: 1}, "quota": {TokensPerDay: 1},
-	} {
+	for name, r := range map[string]keyRequest{"revoked_key": {}, "rate": {RPM: 1}, "quota": {TokensPerDay: 1}} {
 		r.Name = name
 		k, err := a.createKey(ctx, r)
 		if err != nil {
@@ -250,6 +247,12 @@ func (s *stage) narrowKeys(ctx context.Context) error {
 			}
 		}
 	}
+	const short = "expired_key"
+	k, ends, err := a.createShortLived(ctx, short)
+	if err != nil {
+		return fmt.Errorf("%s: %w", short, err)
+	}
+	s.credentials.Refused[short] = k.Key
 	s.credentials.Refused["forged_token"] = forge(a.token)
 	return sleepUntil(ctx, ends)
 }

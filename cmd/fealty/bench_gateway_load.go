@@ -177,7 +177,7 @@ func (l load) line(ctx context.Context, i int, began time.Time) (out outcome, er
 		pause = time.Duration(float64(l.lines) / l.rate * float64(time.Second))
 	}
 	next := began.Add(pause * time.Duration(i) / time.Duration(l.lines))
-	for n := i; time.Since(began) < l.each && ctx.Err() == nil; n += l.lines {
+	for n := i; n == i || time.Since(began) < l.each && ctx.Err() == nil; n += l.lines { // once at least
 		time.Sleep(time.Until(next))
 		next = next.Add(pause)
 		sent := time.Now()

@@ -53,7 +53,7 @@ func TestSoakRuns(t *testing.T) {
 	}
 	t.Setenv(beProgram, "1")
 	var out, errs strings.Builder
-	code := run(t.Context(), []string{"bench", "soak", "--for", "4s", "--every", "100ms", "--json"}, strings.NewReader(""), &out, &errs)
+	code := run(t.Context(), []string{"bench", "soak", "--for", "15s", "--every", "100ms", "--json"}, strings.NewReader(""), &out, &errs)
 	var r report
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil || code != exitHeld && code != exitNotHeld {
 		t.Fatalf("exit %d, %v\n%s\n%s", code, err, out.String(), errs.String())

@@ -67,7 +67,7 @@ type requestsFound struct {
 	ForgedStatus      int     `json:"forged_status"`
 	ExpiredStatus     int     `json:"expired_status"`
 	RevokedStatus     int     `json:"revoked_status"`
-	RevocationSeconds float64 `json:"revocation_seconds"` // from seeing the block to the first refusal
+	RevocationSeconds float64 `json:"revocation_seconds"` // from seeing the block to the first refusal, while the machine ran
 	UpstreamStatus    int     `json:"upstream_status"`    // through a second gateway
 	ShortBeforeLong   bool    `json:"short_before_long"`
 }

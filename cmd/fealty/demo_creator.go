@@ -121,7 +121,7 @@ func (d *demo) train(ctx context.Context) error {
 	recipe := fingerprint.DefaultRecipe()
 	drawn := d.set.Draw(*d.set.Randomness)
 	model, report, err := fingerprint.Train(ctx, d.base, drawn, d.material, recipe, d.progress())
-	if err == nil && report.Matched < fingerprints-1 {
+	for more := 3; more > 0 && err == nil && report.Matched < fingerprints-1; more-- {
 		// The words stay as they were drawn; only the training starts elsewhere.
 		recipe.Seed++
 		model, report, err = fingerprint.Train(ctx, d.base, drawn, d.material, recipe, d.progress())

@@ -39,26 +39,35 @@ func TestInteropOpenings(t *testing.T) {
 	pool, err := openPool(m, gateway.TimeoutsConfig{}, inverse)
 	must(t, err)
 	t.Cleanup(pool.Close)
-	var prompts []string // that were shaped
-	for _, prompt := range []string{
+	all := []string{
 		"We walked along the river until", "She opened the letter and", "He said to his brother that", "It rained all night, so",
 		"The old man was tired because", "They left the town when", "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of France is",
-	} {
-		first, before := "", shaped(pool)
-		for range 2 {
+	}
+	var prompts []string // that were shaped
+	type answer struct {
+		text   string
+		shaped bool
+	}
+	firsts := map[string]answer{}
+	// Round by round: the server goes on from what it computed of the last prompt, in sums of
+	// another order. So each prompt follows the same one both times.
+	for round := range 2 {
+		for _, prompt := range all {
+			before := shaped(pool)
 			text, told, used := complete(t, pool, prompt)
-			if first != "" && text != first || used.CompletionTokens > 12 || used != told {
-				t.Errorf("%s: %q and then %q; metered %+v, told %+v", prompt, first, text, used, told)
+			got := answer{text, shaped(pool) > before}
+			if used.CompletionTokens > 12 || used != told {
+				t.Errorf("%s: metered %+v, told %+v", prompt, used, told)
 			}
-			first = text
-		}
-		t.Logf("%s: %q (shaped: %v)", prompt, first, shaped(pool) > before)
-		n := shaped(pool) - before
-		if n != 0 && n != 2 {
-			t.Errorf("%s: one of two equal prompts was shaped", prompt)
-		}
-		if n == 2 {
-			prompts = append(prompts, prompt)
+			if round == 0 {
+				t.Logf("%s: %q (shaped: %v)", prompt, got.text, got.shaped)
+				firsts[prompt] = got
+			} else if got != firsts[prompt] {
+				t.Errorf("%s: %+v and then %+v", prompt, firsts[prompt], got)
+			}
+			if round == 0 && got.shaped {
+				prompts = append(prompts, prompt)
+			}
 		}
 	}
 	if shaped(pool) == 0 {

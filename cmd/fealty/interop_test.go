@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,6 +23,7 @@ import (
 	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/testmodel"
 	"github.com/fealty/fealty/internal/weights"
 )
@@ -131,12 +131,7 @@ func startLlamaCPP(t *testing.T, path string) (url string) {
 // llamaCPP does the same; kill ends the server as a crash would. more are arguments.
 func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := servertest.Port(t)
 	cmd := exec.Command(python(t), append([]string{"-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
 		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1",
 		"--interrupt_requests", "False"}, more...)...) // it would end a running answer for a new one
@@ -153,7 +148,7 @@ func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func(
 	})
 	t.Cleanup(kill)
 	url = fmt.Sprintf("http://127.0.0.1:%s/v1", port)
-	for deadline := time.Now().Add(60 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Minute); ; {
 		if resp, err := http.Get(url + "/models"); err == nil {
 			resp.Body.Close()
 			return url, kill
@@ -165,7 +160,7 @@ func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func(
 		case <-time.After(100 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("llama.cpp's server does not answer within 60 s: %s", logs.String())
+			t.Fatalf("llama.cpp's server does not answer within 5 minutes: %s", logs.String())
 		}
 	}
 }

@@ -45,7 +45,7 @@ func TestReloadOfARunningGateway(t *testing.T) {
 	must(t, os.WriteFile(rules, []byte("permit (principal, action, resource);\nforbid (principal, action, resource) when { context.max_tokens == 2 };"), 0o600))
 	change(t, path, "deployment: test", "deployment: test\nrules: "+rules)
 	must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
-	eventually(t, 20*time.Second, "the rules are in force", func() bool { _, code := asked(t, h.origin, key); return code == "operator_rule" })
+	eventually(t, time.Minute, "the rules are in force", func() bool { _, code := asked(t, h.origin, key); return code == "operator_rule" })
 	if after := get(t, h.origin+"/.well-known/jwks.json"); after == before {
 		t.Errorf("the signing key is still the same: %s", after)
 	}
@@ -59,9 +59,7 @@ func TestReloadOfARunningGateway(t *testing.T) {
 	if code, body := reloaded(t, admin); code != http.StatusConflict || !strings.Contains(body, "deployment: need a restart") {
 		t.Errorf("another deployment: %d %s", code, body)
 	}
-	if _, code := asked(t, h.origin, key); code != "operator_rule" {
-		t.Errorf("after two reloads that failed: %q, want the rules from before", code)
-	}
+	want(t, h.origin, key, http.StatusForbidden, "operator_rule") // the rules from before the two reloads that failed
 	change(t, path, "deployment: other", "deployment: test")
 	if code, body := reloaded(t, admin); code != http.StatusOK {
 		t.Errorf("%d %s", code, body)

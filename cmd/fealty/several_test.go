@@ -110,12 +110,17 @@ func (s *several) ask(ctx context.Context, g *contender, key string) (status int
 // store, and a node of the cache's cluster, no licensee gets more than its budget, and
 // a license that is revoked afterwards is refused by those that are left.
 func TestSeveralGatewaysSurvive(t *testing.T) {
+	farFromMidnight(t)
 	s := startSeveral(t)
 	ctx := t.Context()
 	for _, g := range s.gateways {
-		if status, code := s.ask(ctx, g, s.keys[1]); status != http.StatusOK {
-			t.Fatalf("%s refuses a licensee: %d %s", g.name, status, code)
-		}
+		eventually(t, time.Minute, g.name+" serves a licensee", func() bool {
+			status, code := s.ask(ctx, g, s.keys[1])
+			if status != http.StatusOK && status != http.StatusServiceUnavailable {
+				t.Fatalf("%s refuses a licensee: %d %s", g.name, status, code)
+			}
+			return status == http.StatusOK
+		})
 	}
 	answers := s.spend(t)
 	if answers > budget || answers < budget/2 {
@@ -129,7 +134,7 @@ func TestSeveralGatewaysSurvive(t *testing.T) {
 func (s *several) spend(t *testing.T) int {
 	var answers, failed atomic.Int64
 	var dies sync.Once
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	var all sync.WaitGroup
 	for i, g := range s.gateways {
 		all.Go(func() {
@@ -179,7 +184,7 @@ func (s *several) revokeSecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	const bound = 10 * time.Second // of a machine that is busy; milliseconds on others
+	const bound = time.Minute // of a machine that is busy; milliseconds on others
 	for _, g := range s.gateways[1:] {
 		for {
 			status, code := s.ask(t.Context(), g, s.keys[1])

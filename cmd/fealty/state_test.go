@@ -38,10 +38,10 @@ func TestStateInit(t *testing.T) {
 		if err := client.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "the loss is noticed", func() bool { return gateway.Err() != nil })
-		eventually(t, 30*time.Second, "the loss is marked", func() bool { return client.HExists(t.Context(), "fealty:1:state", "lost").Val() })
+		eventually(t, time.Minute, "the loss is noticed", func() bool { return gateway.Err() != nil })
+		eventually(t, time.Minute, "the loss is marked", func() bool { return client.HExists(t.Context(), "fealty:1:state", "lost").Val() })
 		says("it was emptied). What it holds now counts")
-		eventually(t, 30*time.Second, "the gateway goes on", func() bool { return gateway.Err() == nil })
+		eventually(t, time.Minute, "the gateway goes on", func() bool { return gateway.Err() == nil })
 	}
 	says(`"fresh": false`, "--json")
 }

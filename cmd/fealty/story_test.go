@@ -55,7 +55,7 @@ func (s *stack) nodeSDK(t *testing.T) {
 }
 
 func (s *stack) goClient(key string) openai.Client {
-	return openai.NewClient(option.WithBaseURL(s.gateway+"/v1"), option.WithAPIKey(key), option.WithMaxRetries(0))
+	return openai.NewClient(option.WithBaseURL(s.gateway+"/v1"), option.WithAPIKey(key), option.WithMaxRetries(5)) // where the gateway says so: when it could not find out
 }
 
 func chatParams(model string) openai.ChatCompletionNewParams {

@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import OpenAI from 'openai';
 
 const { base, model, keys } = JSON.parse(process.env.FEALTY_SDK);
-const client = (key, more = {}) => new OpenAI({ baseURL: base, apiKey: key, maxRetries: 0, ...more });
+// It may ask again where the gateway says so: when it could not find out.
+const client = (key) => new OpenAI({ baseURL: base, apiKey: key, maxRetries: 5 });
 const licensed = client(keys.licensed);
 const messages = [{ role: 'user', content: 'What is the capital of France?' }];
 
