@@ -79,7 +79,8 @@ sentinel failover-timeout $name 2000
 	return sentinel, master, replica
 }
 
-// waiting is how long a server may take to come up, and answering what one question may.
+// waiting is how long a server may take to come up, and answering what one question may
+// that is not asked again.
 const waiting, answering = 2 * time.Minute, 10 * time.Second
 
 // waitFor asks until the answer holds the text.
@@ -87,7 +88,7 @@ func waitFor(t testing.TB, addr, command, text string) {
 	t.Helper()
 	deadline := time.Now().Add(waiting)
 	for {
-		answer, err := say(addr, command)
+		answer, err := say(addr, command, time.Second)
 		if err == nil && strings.Contains(answer, text) {
 			return
 		}
@@ -100,19 +101,20 @@ func waitFor(t testing.TB, addr, command, text string) {
 
 func ask(t testing.TB, addr, command string) {
 	t.Helper()
-	if answer, err := say(addr, command); err != nil || !strings.HasPrefix(answer, "+OK") {
+	if answer, err := say(addr, command, answering); err != nil || !strings.HasPrefix(answer, "+OK") {
 		t.Fatalf("%s at %s: %q, %v", command, addr, answer, err)
 	}
 }
 
-// say sends a command and the end of the conversation, and returns all that comes back.
-func say(addr, command string) (string, error) {
-	c, err := net.DialTimeout("tcp", addr, answering)
+// say sends a command and the end of the conversation, and returns all that comes back
+// within the time: a Sentinel does not end it.
+func say(addr, command string, within time.Duration) (string, error) {
+	c, err := net.DialTimeout("tcp", addr, within)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(answering)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 		return "", err
 	}
 	if _, err := fmt.Fprintf(c, "%s\r\nQUIT\r\n", command); err != nil {
