@@ -51,6 +51,7 @@ type Limiter struct {
 	store      Store
 	deployment string
 	wait       time.Duration // for one answer of the store
+	idle       time.Duration // unused for so long, a lease is given back
 
 	mu       sync.Mutex
 	accounts map[place]*account
@@ -71,10 +72,10 @@ type Store interface {
 
 // New counts for one deployment: a name that its gateways share. Close the
 // limiter, so that what it leased is given back.
-func New(s Store, deployment string) *Limiter { return start(s, deployment, wait) }
+func New(s Store, deployment string) *Limiter { return start(s, deployment, wait, idle) }
 
-func start(s Store, deployment string, wait time.Duration) *Limiter {
-	l := &Limiter{store: s, deployment: deployment, wait: wait, accounts: map[place]*account{}, stop: make(chan struct{})}
+func start(s Store, deployment string, wait, idle time.Duration) *Limiter {
+	l := &Limiter{store: s, deployment: deployment, wait: wait, idle: idle, accounts: map[place]*account{}, stop: make(chan struct{})}
 	l.running.Go(l.tend)
 	return l
 }

@@ -15,7 +15,7 @@ func (l *Limiter) tend() {
 	for {
 		select {
 		case <-tick.C:
-			l.sweep(time.Now().Add(-idle), time.Now().Add(-forget))
+			l.sweep(time.Now().Add(-l.idle), time.Now().Add(-forget))
 		case <-l.stop:
 			l.sweep(time.Now(), time.Now())
 			return
