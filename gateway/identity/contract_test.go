@@ -56,13 +56,13 @@ func (l *lab) deploy(creations ...[]byte) (at [][20]byte) {
 		last = tx.Hash()
 		l.next++
 	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a block comes each second
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // a block comes each second
 		receipt, err := l.client.TransactionReceipt(l.t.Context(), last)
 		if err == nil && receipt.Status == types.ReceiptStatusSuccessful {
 			return at
 		}
 		if time.Now().After(end) {
-			l.t.Fatalf("no contract after 20 s: %v", err)
+			l.t.Fatalf("no contract after a minute: %v", err)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func TestContractAccounts(t *testing.T) {
 		if token, err := l.signInAs(at[i+1], l.sign); !errors.Is(err, ErrSignIn) {
 			t.Errorf("a contract that %s: %+v, %v", name, token, err)
 		}
-		if took := time.Since(began); took > 15*time.Second {
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("a contract that %s: refused after %v", name, took)
 		}
 	}
@@ -169,7 +169,7 @@ func TestContractAccountOnAHangingNode(t *testing.T) {
 	if _, err := s.Redeem(t.Context(), m, f.sign(m)); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrSignIn) {
 		t.Errorf("a node that hangs: %v", err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }
