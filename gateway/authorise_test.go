@@ -3,11 +3,12 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"math"
 	"testing"
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity"
-	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
@@ -41,14 +42,7 @@ func warm(tb testing.TB) (*Server, []byte) {
 	store, err := devnet.StartRedis()
 	ok(err)
 	tb.Cleanup(func() { store.Close() })
-	client, err := state.Open("redis://" + store.Addr())
-	ok(err)
-	tb.Cleanup(func() { client.Close() })
-	_, err = state.Init(tb.Context(), client)
-	ok(err)
-	guarded, err := state.Watch(tb.Context(), state.Options{Client: client})
-	ok(err)
-	tb.Cleanup(func() { guarded.Close() })
+	guarded := statetest.Open(tb, statetest.Client(tb, store.Addr()), 0)
 	signs, _, err := token.NewKey()
 	ok(err)
 	ids, err := identity.New(identity.Options{
@@ -76,16 +70,21 @@ func warm(tb testing.TB) (*Server, []byte) {
 	return s, []byte(text)
 }
 
-// A known caller's way to a decision costs no allocation.
+// A known caller's way to a decision costs no allocation. What goes on beside it, such as
+// the state store's word each second, allocates too, but not at each of many tries.
 func TestAuthoriseAllocatesNothing(t *testing.T) {
 	s, key := warm(t)
 	ctx, now := t.Context(), time.Now()
-	if got := testing.AllocsPerRun(200, func() {
-		if err := s.Authorise(ctx, now, key, "acme-chat", policy.ScopeChat); err != nil {
-			t.Fatal(err)
-		}
-	}); got != 0 {
-		t.Errorf("%v allocations per request, want 0", got)
+	least := math.Inf(1)
+	for tries := 0; least > 0 && tries < 100; tries++ {
+		least = min(least, testing.AllocsPerRun(200, func() {
+			if err := s.Authorise(ctx, now, key, "acme-chat", policy.ScopeChat); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if least != 0 {
+		t.Errorf("%v allocations per request, want 0", least)
 	}
 }
 

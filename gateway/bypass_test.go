@@ -49,7 +49,7 @@ func behindUpstream(t *testing.T, s upstream.Server) (*rig, *asked) {
 	server := httptest.NewServer(http.HandlerFunc(a.handle))
 	t.Cleanup(server.Close)
 	s.URL, s.Model, s.Key = server.URL+"/v1", "theirs", []byte("our-key")
-	pool, err := upstream.New(upstream.Options{Servers: []upstream.Server{s}, Check: -1})
+	pool, err := upstream.New(upstream.Options{Servers: []upstream.Server{s}, Check: -1, Connect: patience})
 	must(t, err)
 	t.Cleanup(pool.Close)
 	return newRig(t, withBackend(pool)), a

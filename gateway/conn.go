@@ -151,13 +151,16 @@ func (c *conn) beat(after time.Duration, lost func()) {
 	}()
 }
 
+// lingerTime bounds how long a client that still sends may take to read why it is refused.
+var lingerTime = 2 * time.Second
+
 // Close lets a client that still sends see the answer before the connection goes:
 // closing with unread bytes would reset it.
 func (c *conn) Close() error {
 	defer c.closed()
 	if c.linger {
 		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 			_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 64<<20))
 		}
 	}

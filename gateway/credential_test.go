@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/policy"
 )
 
@@ -87,11 +88,11 @@ func TestRevokeTokenOverHTTP(t *testing.T) {
 		t.Errorf("where it was revoked: %+v", got)
 	}
 	var got reply
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && got.status != 401; { // its cache would hold it for a minute
+	for end := time.Now().Add(patience); time.Now().Before(end) && got.status != 401; { // its cache would hold it for a minute
 		got = two.post("/v1/chat/completions", token, chatBody(""))
 	}
 	if got.refusal() != want {
-		t.Errorf("at the other gateway, 5 s later: %d %s", got.status, got.body)
+		t.Errorf("at the other gateway, %v later: %d %s", patience, got.status, got.body)
 	}
 	if got := two.post("/v1/chat/completions", one.key, chatBody("")); got.status != 200 {
 		t.Errorf("the wallet's API key: %d %s", got.status, got.body)
@@ -117,7 +118,7 @@ func TestLostStateOverHTTP(t *testing.T) {
 	}
 	r.redis.Flush()
 	lost := refusal{503, "state_unavailable", "", "true"}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && ask(r.key) != lost; {
+	for end := time.Now().Add(patience); time.Now().Before(end) && ask(r.key) != lost; {
 	}
 	for name, got := range map[string]refusal{
 		"a key that was cached":   ask(r.key),
@@ -135,14 +136,13 @@ func TestLostStateOverHTTP(t *testing.T) {
 	if ready := r.do("GET", "/readyz", "", ""); ready.status != 503 || !strings.Contains(ready.body, "fealty state init") || r.metric("fealty_state_lost") != "1" {
 		t.Errorf("readyz %d %q, fealty_state_lost %q", ready.status, ready.body, r.metric("fealty_state_lost"))
 	}
-	client, err := state.Open("redis://" + r.redis.Addr())
-	must(t, err)
-	defer client.Close()
+	client := statetest.Client(t, r.redis.Addr())
+	until(t, "the store says that it is lost", func() bool { return client.HExists(t.Context(), "fealty:1:state", "lost").Val() })
 	done, err := state.Init(t.Context(), client)
 	if err != nil || done.Lost == "" {
 		t.Fatalf("init: %+v, %v", done, err)
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && ask(token).status != 200; {
+	for end := time.Now().Add(patience); time.Now().Before(end) && ask(token).status != 200; {
 	}
 	if got := ask(token); got.status != 200 {
 		t.Errorf("the token after init: %+v", got)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/identity"
-	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/wallet"
@@ -47,26 +47,20 @@ func TestAnotherIssuersUser(t *testing.T) {
 	store, err := devnet.StartRedis()
 	must(t, err)
 	t.Cleanup(func() { store.Close() })
-	client, err := state.Open("redis://" + store.Addr())
-	must(t, err)
-	t.Cleanup(func() { client.Close() })
-	_, err = state.Init(t.Context(), client)
-	must(t, err)
-	guarded, err := state.Watch(t.Context(), state.Options{Client: client})
-	must(t, err)
-	t.Cleanup(func() { guarded.Close() })
+	guarded := statetest.Open(t, statetest.Client(t, store.Addr()), 0)
 	ids, err := identity.New(identity.Options{
 		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signingKey()}, Wallets: &wallet.Verifier{},
 		Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1337,
+		Now: func() time.Time { return today },
 		Others: []identity.Other{{RemoteOptions: token.RemoteOptions{
-			Name: issuer, URL: idp.URL, Audience: "gw", Algorithms: []string{"EdDSA"}, Again: time.Millisecond,
+			Name: issuer, URL: idp.URL, Audience: "gw", Algorithms: []string{"EdDSA"}, Again: time.Millisecond, Timeout: patience,
 		}}},
 	})
 	must(t, err)
 	t.Cleanup(func() { ids.Close() })
 	r := newRigOn(t, store, func(_ *gateway.Config, d *gateway.Deps) { d.Identities = ids })
 	made := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
-		"iss": issuer, "sub": sub, "aud": "gw", "iat": time.Now().Unix(), "exp": time.Now().Unix() + 60,
+		"iss": issuer, "sub": sub, "aud": "gw", "iat": today.Unix(), "exp": today.Unix() + 60,
 	})
 	made.Header["kid"] = "k"
 	text, err := made.SignedString(private)
@@ -76,7 +70,7 @@ func TestAnotherIssuersUser(t *testing.T) {
 	}
 	down.Store(false)
 	got := r.post("/v1/chat/completions", text, chatBody(""))
-	for end := time.Now().Add(5 * time.Second); got.status == 503 && time.Now().Before(end); { // its keys come in the background
+	for end := time.Now().Add(patience); got.status == 503 && time.Now().Before(end); { // its keys come in the background
 		got = r.post("/v1/chat/completions", text, chatBody(""))
 	}
 	if got.refusal().code != "no_license" || !strings.Contains(got.body, "oidc:"+issuer+"|"+sub) || !strings.Contains(got.body, "fealty license grant") {

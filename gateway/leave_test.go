@@ -23,7 +23,7 @@ func newDeaf(t *testing.T) (d deaf, pool *upstream.Pool) {
 	d = deaf{make(chan struct{}, 8), make(chan struct{}, 8)}
 	server := httptest.NewServer(d)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-	pool, err := upstream.New(upstream.Options{Servers: []upstream.Server{{URL: server.URL + "/v1"}}, Check: -1})
+	pool, err := upstream.New(upstream.Options{Servers: []upstream.Server{{URL: server.URL + "/v1"}}, Check: -1, Connect: patience})
 	must(t, err)
 	t.Cleanup(pool.Close)
 	return d, pool
@@ -47,8 +47,8 @@ func soon(t testing.TB, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(20 * time.Second):
-		t.Fatalf("not within 20 s: %s", what)
+	case <-time.After(patience):
+		t.Fatalf("not within %v: %s", patience, what)
 	}
 }
 

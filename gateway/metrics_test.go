@@ -183,8 +183,20 @@ func TestReadyzInWords(t *testing.T) {
 	r := newRig(t, func(_ *gateway.Config, d *gateway.Deps) {
 		d.Models["echo"] = gateway.Model{Backend: pooled{d.Models["echo"].Backend}, Licenses: d.Models["echo"].Licenses}
 	})
-	if got := r.do("GET", "/readyz", "", ""); got.status != 200 || got.body != "echo: ok; upstream 2 is left alone: 3 requests in a row failed\n" {
-		t.Errorf("%d %q", got.status, got.body)
+	r.readyz("echo: ok; upstream 2 is left alone: 3 requests in a row failed\n")
+}
+
+// readyz waits until the gateway is ready, in these words: that the store does not answer
+// is among them for a second, if it was slow to.
+func (r *rig) readyz(want string) {
+	r.t.Helper()
+	var got reply
+	until(r.t, "it is ready", func() bool {
+		got = r.do("GET", "/readyz", "", "")
+		return !strings.HasPrefix(got.body, "the state store does not answer")
+	})
+	if got.status != 200 || got.body != want {
+		r.t.Errorf("readyz: %d %q, want %q", got.status, got.body, want)
 	}
 }
 
@@ -216,9 +228,7 @@ func TestReadyzWithoutUpstreams(t *testing.T) {
 // away for all gateways; /readyz says what that means.
 func TestReadyzWithoutStateStore(t *testing.T) {
 	r := newRig(t)
-	if got := r.do("GET", "/readyz", "", ""); got.status != 200 || got.body != "echo: ok\n" {
-		t.Fatalf("before: %d %q", got.status, got.body)
-	}
+	r.readyz("echo: ok\n")
 	r.redis.Close()
 	until(t, "it says so", func() bool {
 		got := r.do("GET", "/readyz", "", "")

@@ -63,26 +63,31 @@ func admission(a gateway.AdmissionConfig) option {
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); runtime.Gosched() {
+	for end := time.Now().Add(patience); !holds(); runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
 
-// Three times as many requests as fit: those that find no place are told so at once, and
-// as much is served as without them.
+// Three times as many requests as fit: those that find no place are told so at once, while
+// all who have one are still waited for, and as much is served as without them.
 func TestOverloadOfAModel(t *testing.T) {
-	slow := backendFunc(func(context.Context, gateway.Call) (gateway.Answer, error) {
-		time.Sleep(20 * time.Millisecond)
-		return &whole{}, nil
+	release := make(chan struct{})
+	held := backendFunc(func(ctx context.Context, _ gateway.Call) (gateway.Answer, error) {
+		select {
+		case <-release:
+			return &whole{}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	})
-	r := newRig(t, withBackend(slow), admission(gateway.AdmissionConfig{Concurrent: 4, Queue: 4, Wait: 5 * time.Second}))
-	var ok, overloaded atomic.Int64
-	var clients sync.WaitGroup
-	for range 24 { // 8 of them find room
-		clients.Go(func() {
-			for range 10 {
+	r := newRig(t, withBackend(held), admission(gateway.AdmissionConfig{Concurrent: 4, Queue: 4, Wait: patience}))
+	for range 10 {
+		var ok, overloaded atomic.Int64
+		var clients sync.WaitGroup
+		for range 24 { // 8 of them find room
+			clients.Go(func() {
 				switch got := r.post("/v1/chat/completions", r.key, chatBody("")); {
 				case got.status == 200:
 					ok.Add(1)
@@ -91,32 +96,33 @@ func TestOverloadOfAModel(t *testing.T) {
 				default:
 					t.Errorf("%d %s", got.status, got.body)
 				}
-			}
-		})
+			})
+		}
+		until(t, "16 are told that there is no place", func() bool { return overloaded.Load() == 16 })
+		for range 8 {
+			release <- struct{}{}
+		}
+		clients.Wait()
+		if ok.Load() != 8 || overloaded.Load() != 16 {
+			t.Errorf("%d served, %d refused: want 8 and 16", ok.Load(), overloaded.Load())
+		}
 	}
-	clients.Wait()
-	if ok.Load() == 0 || overloaded.Load() == 0 {
-		t.Errorf("%d served, %d refused: want some of both", ok.Load(), overloaded.Load())
+	close(release)
+	if got := r.post("/v1/chat/completions", r.key, chatBody("")); got.status != 200 {
+		t.Errorf("afterwards: %d %s", got.status, got.body)
 	}
-	for range 8 { // all places are free again
-		clients.Go(func() {
-			if got := r.post("/v1/chat/completions", r.key, chatBody("")); got.status != 200 {
-				t.Errorf("afterwards: %d %s", got.status, got.body)
-			}
-		})
-	}
-	clients.Wait()
 }
 
 // A client that does not read makes the gateway hold no more than the sockets do, and is
 // dropped after timeouts.write.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	var sent atomic.Int64
 	event := []byte("data: {\"x\":\"" + strings.Repeat("x", 16<<10) + "\"}\n\n")
 	backend := backendFunc(func(ctx context.Context, _ gateway.Call) (gateway.Answer, error) {
 		return endless{ctx, event, &sent}, nil
 	})
-	r := newRig(t, withBackend(backend), func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Write = time.Second })
+	r := newRig(t, withBackend(backend), func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Write = 8 * time.Second }) // for who reads, too
 	c := r.dial()
 	must(t, c.(*net.TCPConn).SetReadBuffer(4<<10))
 	_, err := io.WriteString(c, r.request(holdStream))
@@ -136,7 +142,7 @@ func (r *rig) dial() net.Conn {
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	must(r.t, err)
 	r.t.Cleanup(func() { c.Close() })
-	must(r.t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	must(r.t, c.SetDeadline(time.Now().Add(patience)))
 	return c
 }
 
@@ -238,11 +244,12 @@ func TestKeyRevokedMidStream(t *testing.T) {
 			resp, in := r.begun()
 			defer resp.Body.Close()
 			if c.body == "soon" {
-				c.body = `{"expires":"` + time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano) + `"}`
+				c.body = `{"expires":"` + r.now().Add(2*time.Second).UTC().Format(time.RFC3339Nano) + `"}`
 			}
 			if got := r.do(c.method, "/v1/keys/"+made.field("id"), token, c.body); got.status != 200 {
 				t.Fatalf("%d %s", got.status, got.body)
 			}
+			r.later.Add(int64(3 * time.Second))
 			if got := rest(t, in); !strings.Contains(got, `"code":"`+c.code+`"`) || strings.Contains(got, "[DONE]") {
 				t.Errorf("the stream ended with %q", got)
 			}
@@ -281,7 +288,8 @@ func (r *rig) request(body string) string {
 // Clients that send a byte now and then hold a connection each, and nothing else: others
 // are served, and they are cut off after timeouts.read, however busy they look.
 func TestSlowloris(t *testing.T) {
-	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Read = time.Second })
+	t.Parallel()
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Read = 8 * time.Second }) // for who hurries, too
 	text := r.request(chatBody(""))
 	var all sync.WaitGroup
 	for i := range 50 {
@@ -298,7 +306,7 @@ func TestSlowloris(t *testing.T) {
 					if _, err := io.WriteString(c, text[n:n+1]); err != nil {
 						return
 					}
-					time.Sleep(100 * time.Millisecond)
+					time.Sleep(400 * time.Millisecond) // twelve seconds for the body's 30 bytes
 				}
 			}()
 			resp, err := http.ReadResponse(in, nil)

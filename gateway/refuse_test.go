@@ -255,7 +255,7 @@ func (r *rig) raw(text string) reply {
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	must(r.t, err)
 	defer c.Close()
-	must(r.t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	must(r.t, c.SetDeadline(time.Now().Add(patience)))
 	go func() { _, _ = io.WriteString(c, text) }()
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	must(r.t, err)
@@ -266,9 +266,10 @@ func (r *rig) raw(text string) reply {
 }
 
 func TestRefusedByTheTransport(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) {
 		c.Limits.Body = 1 << 20
-		c.Timeouts.Read = 300 * time.Millisecond
+		c.Timeouts.Read = 8 * time.Second // all but the slow one are to be read within it
 	})
 	const post = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	big := strings.Repeat("x", 3<<20)
@@ -345,7 +346,7 @@ func TestPipelining(t *testing.T) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	must(t, err)
 	defer c.Close()
-	must(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	must(t, c.SetDeadline(time.Now().Add(patience)))
 	const requests = 20
 	go func() {
 		for piece := range bytes.SplitAfterSeq([]byte(strings.Repeat(one, requests)), []byte("e")) {

@@ -19,7 +19,7 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/embedded"
 	"github.com/fealty/fealty/gateway/identity"
-	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/gateway/usage"
@@ -185,7 +185,8 @@ func license(scope policy.Scope) policy.Grant {
 const everything = policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbeddings
 
 // rig is a whole gateway on loopback. Its chain, engine and tokenizer are the
-// test's; identity, limits and ledger are real, on an embedded Redis.
+// test's; identity, limits and ledger are real, on an embedded Redis. Its
+// clock stands.
 type rig struct {
 	t       testing.TB
 	server  *gateway.Server
@@ -204,7 +205,17 @@ type rig struct {
 	log     *lockedBuffer
 	served  chan error
 	down    atomic.Bool
+	later   atomic.Int64 // nanoseconds by which its clock was moved on
 }
+
+// today is when all rigs' clocks stand: no minute and no day ends within a test, and with
+// it a budget or a sum, but when the test says so.
+var today = time.Now()
+
+func (r *rig) now() time.Time { return today.Add(time.Duration(r.later.Load())) }
+
+// patience is for a machine that does much else, or stands still for a while.
+const patience = time.Minute
 
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -248,34 +259,32 @@ func newRigOn(t testing.TB, store *devnet.Redis, options ...option) *rig {
 	t.Helper()
 	r := &rig{t: t, redis: store, engine: newEchoEngine(), host: [32]byte{1}, log: &lockedBuffer{}, served: make(chan error, 2)}
 	r.chain = &grants{held: map[[32]byte]policy.Grant{r.host: license(policy.ScopeHost)}}
-	client, err := state.Open("redis://" + store.Addr())
+	client := statetest.Client(t, store.Addr())
+	guarded := statetest.Open(t, client, 0)
+	listening, err := client.PubSubNumSub(t.Context(), "fealty:1:revoked").Result()
 	must(t, err)
-	t.Cleanup(func() { client.Close() })
-	_, err = state.Init(t.Context(), client)
-	must(t, err)
-	guarded, err := state.Watch(t.Context(), state.Options{Client: client})
-	must(t, err)
-	t.Cleanup(func() { guarded.Close() })
 	r.ids, err = identity.New(identity.Options{
 		State: guarded, Secret: bytes.Repeat([]byte("s"), 32), Keys: []token.Key{signingKey()},
 		Wallets: &wallet.Verifier{}, Issuer: "https://gw.test", Domain: "gw.test", ChainID: 1337,
-		CacheTTL: time.Minute, // so that only the hint can be what ends a cached key
+		CacheTTL: time.Minute, Now: r.now, // so that only the hint can be what ends a cached key
 	})
 	must(t, err)
 	t.Cleanup(func() { r.ids.Close() })
+	statetest.Hears(t, client, listening["fealty:1:revoked"]+1)
 
 	backend, err := embedded.New(embedded.Options{Engine: r.engine, Tokenizer: bytesTokenizer{}, Context: 4096})
 	must(t, err)
 	cfg := testConfig(t)
-	limits := limit.New(guarded, "test")
+	limits := limit.New(statetest.Patient{Store: guarded}, "test")
 	t.Cleanup(func() { limits.Close() })
-	ledger := usage.New(guarded, nil)
+	ledger := usage.New(statetest.Patient{Store: guarded}, nil)
 	t.Cleanup(func() { ledger.Close() })
 	r.ledger = ledger
 	deps := gateway.Deps{
 		Identities: r.ids, Limits: limits, Ledger: ledger, Host: r.host,
 		Models: map[string]gateway.Model{"echo": {Backend: backend, Licenses: r.chain}},
 		Log:    slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:    r.now,
 	}
 	for _, o := range options {
 		o(&cfg, &deps)
@@ -285,7 +294,7 @@ func newRigOn(t testing.TB, store *devnet.Redis, options ...option) *rig {
 	must(t, err)
 	r.url = r.serve(r.server.Serve)
 	r.admin = r.serve(r.server.ServeAdmin)
-	t.Cleanup(func() { r.shutdown(20 * time.Second) })
+	t.Cleanup(func() { r.shutdown(patience) })
 	r.wallet, r.subject = newWallet(t)
 	r.chain.set(r.subject, func(g *policy.Grant) { *g = license(everything) })
 	if !cfg.TLS.On() {
@@ -415,7 +424,7 @@ func (r *rig) send(method, path, credential, body string) *http.Response {
 	if strings.HasPrefix(path, "/metrics") || strings.HasPrefix(path, "/readyz") || strings.HasPrefix(path, "/healthz") || strings.HasPrefix(path, "/reload") || strings.HasPrefix(path, "/debug/") {
 		base = r.admin
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	r.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
 	must(r.t, err)

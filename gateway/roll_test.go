@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/identity/state"
+	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/policy"
 )
 
@@ -27,9 +27,7 @@ func TestRecordsOfTheNextVersion(t *testing.T) {
 	r := newRig(t)
 	token := r.signIn(r.wallet)
 	made := r.post("/v1/keys", token, `{"name":"ci","rpm":100}`)
-	client, err := state.Open("redis://" + r.redis.Addr())
-	must(t, err)
-	defer client.Close()
+	client := statetest.Client(t, r.redis.Addr())
 	name := "fealty:1:key:" + made.field("id")
 	stored := func() string {
 		text, err := client.Get(t.Context(), name).Result()
@@ -77,11 +75,9 @@ const spentBefore = 1000 // tokens, as the version before counted them
 // records of gateways that died. The mark has no format, as the first version left it.
 func mixFormats(r *rig) *mixed {
 	t := r.t.(*testing.T)
-	client, err := state.Open("redis://" + r.redis.Addr())
-	must(t, err)
-	t.Cleanup(func() { client.Close() })
+	client := statetest.Client(t, r.redis.Addr())
 	m := &mixed{t: t, client: client, subject: r.subject, keys: []string{r.key, r.apiKey(r.wallet), r.apiKey(r.wallet)}}
-	ctx, now, subject := t.Context(), time.Now().UTC(), hex.EncodeToString(r.subject[:])
+	ctx, now, subject := t.Context(), today.UTC(), hex.EncodeToString(r.subject[:])
 	m.budget = fmt.Sprintf("fealty:1:used:{test:echo:%s}:d%d", subject, now.Unix()/86400)
 	m.rewrite(m.keys[1], `"name":"test",`, ``)          // a field that the version before did not have
 	m.rewrite(m.keys[2], `{`, `{"region":"somewhere",`) // one that this version does not have
@@ -90,7 +86,7 @@ func mixFormats(r *rig) *mixed {
 		return fmt.Sprintf(`{"Time":%q,"Request":%q,"Subject":%s,"Model":"echo","PromptTokens":7,"CompletionTokens":5%s}`,
 			now.Format(time.RFC3339Nano), request, strings.ReplaceAll(fmt.Sprint(r.subject), " ", ","), more)
 	}
-	_, err = client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		p.HDel(ctx, "fealty:1:state", "format")
 		p.IncrBy(ctx, m.budget, spentBefore)
 		p.HSet(ctx, usage+"sum:"+subject+":"+now.Format(time.DateOnly), "k echo requests", 1, "k echo prompt", spentBefore, "k echo cached", 9)
@@ -121,7 +117,7 @@ func (m *mixed) hold(r *rig, answered int) {
 	var requests, tokens int64
 	must(m.t, r.ledger.Flush(m.t.Context()))
 	until(m.t, "the records of the dead are ended", func() bool {
-		totals, err := r.ledger.Totals(m.t.Context(), m.subject, time.Now().AddDate(0, 0, -1), time.Now())
+		totals, err := r.ledger.Totals(m.t.Context(), m.subject, today.AddDate(0, 0, -1), today)
 		must(m.t, err)
 		requests, tokens = 0, 0
 		for _, t := range totals {
@@ -136,14 +132,10 @@ func (m *mixed) hold(r *rig, answered int) {
 	until(m.t, "the budget has all that the ledger has", func() bool { return m.spent() >= served })
 }
 
-// spent is the counter of the day, or the days, of this test.
-func (m *mixed) spent() (n int64) {
-	prefix, day, _ := strings.Cut(m.budget, ":d")
-	first, _ := strconv.ParseInt(day, 10, 64)
-	for d := first; d <= time.Now().Unix()/86400; d++ {
-		got, _ := m.client.Get(m.t.Context(), prefix+":d"+strconv.FormatInt(d, 10)).Int64()
-		n += got
-	}
+// spent is the counter of the day.
+func (m *mixed) spent() int64 {
+	n, err := m.client.Get(m.t.Context(), m.budget).Int64()
+	must(m.t, err)
 	return n
 }
 
@@ -221,8 +213,8 @@ func TestRollingRestart(t *testing.T) {
 		served := answered.Load()
 		until(t, "all three serve", func() bool { return answered.Load() > served+30 })
 		down := make(chan struct{})
-		go func() { defer close(down); old.shutdown(20 * time.Second) }()
-		until(t, "it says that it is not ready", func() bool { return old.do("GET", "/readyz", "", "").status == 503 })
+		go func() { defer close(down); old.shutdown(patience) }()
+		until(t, "it says that it is not ready", old.unready)
 		f.set(kept, fresh) // as a balancer does
 		<-down
 		return fresh
@@ -236,6 +228,16 @@ func TestRollingRestart(t *testing.T) {
 	}
 	records.hold(last, int(answered.Load()))
 	records.refused(last)
+}
+
+// unready is what a balancer sees of a gateway that is to take no more requests.
+func (r *rig) unready() bool {
+	resp, err := http.Get(r.admin + "/readyz")
+	if err != nil {
+		return true // it does not listen any more
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == 503
 }
 
 // ask sends one streamed request with a key, to another gateway if a connection fails.

@@ -24,7 +24,7 @@ func (r *rig) exchange(text string) (statuses []int, closed bool) {
 	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	must(r.t, err)
 	defer c.Close()
-	must(r.t, c.SetDeadline(time.Now().Add(10*time.Second)))
+	must(r.t, c.SetDeadline(time.Now().Add(patience)))
 	go func() { _, _ = io.WriteString(c, text) }()
 	in := bufio.NewReader(c)
 	for {

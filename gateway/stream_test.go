@@ -39,7 +39,7 @@ func (r *rig) freed() {
 	r.t.Helper()
 	select {
 	case <-r.engine.freed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("the generation was not closed")
 	}
 }
@@ -47,7 +47,7 @@ func (r *rig) freed() {
 // settled waits until no answer holds a slot of the gateway.
 func (r *rig) settled() {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); r.metric("fealty_answers_running") != "0"; runtime.Gosched() {
+	for end := time.Now().Add(patience); r.metric("fealty_answers_running") != "0"; runtime.Gosched() {
 		if time.Now().After(end) {
 			r.t.Fatal("an answer still runs")
 		}
@@ -80,13 +80,9 @@ func TestHangUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			leave := start()
-			began := time.Now()
 			leave()
-			r.freed()
+			r.freed() // within patience: nothing else ends it
 			r.settled()
-			if took := time.Since(began); took > 15*time.Second {
-				t.Errorf("it took %s to notice that the client had left", took)
-			}
 		})
 	}
 	// 14 and 11 tokens of prompt, 2 of answer each: also those who leave are charged.
@@ -99,7 +95,7 @@ func TestHangUp(t *testing.T) {
 // runs waits until so many answers run.
 func (r *rig) runs(n int) {
 	r.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		started := r.engine.count()
 		if started >= n && r.metric("fealty_answers_running") != "0" {
 			return
@@ -206,7 +202,7 @@ func TestDrain(t *testing.T) {
 	down := make(chan struct{})
 	go func() {
 		defer close(down)
-		r.shutdown(10 * time.Second)
+		r.shutdown(patience)
 	}()
 	got := rest(t, in)
 	if !strings.Contains(got, `"code":"shutting_down"`) || strings.Contains(got, "[DONE]") {
@@ -218,14 +214,12 @@ func TestDrain(t *testing.T) {
 			t.Errorf("serve: %v", err)
 		}
 	}
-	// Shutdown has waited for all that it started: no goroutine runs our code.
-	stacks := make([]byte, 1<<22)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, goroutine := range strings.Split(string(stacks), "\n\n") {
-		if strings.Contains(goroutine, "fealty/gateway.(") {
-			t.Errorf("still running:\n%s", goroutine)
-		}
-	}
+	// Shutdown has waited for all that it started: no goroutine runs our code. (fasthttp closes a
+	// connection a moment after it has counted it as closed.)
+	until(t, "no goroutine of the gateway runs", func() bool {
+		stacks := make([]byte, 1<<22)
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "fealty/gateway.(")
+	})
 }
 
 // An answer that can finish in time is not cut by a shutdown.
@@ -234,7 +228,7 @@ func TestDrainFinishes(t *testing.T) {
 	resp, in := r.begun()
 	defer resp.Body.Close()
 	down := make(chan struct{})
-	go func() { defer close(down); r.shutdown(20 * time.Second) }()
+	go func() { defer close(down); r.shutdown(patience) }()
 	for r.do("GET", "/readyz", "", "").status != 503 {
 		runtime.Gosched()
 	}
@@ -248,7 +242,7 @@ func TestDrainFinishes(t *testing.T) {
 // behind makes a second gateway whose backend is the first.
 func behind(t *testing.T, first *rig) *rig {
 	t.Helper()
-	b, err := upstream.New(upstream.Options{Servers: []upstream.Server{{URL: first.url + "/v1", Model: "gpt-4o", Key: []byte(first.key)}}})
+	b, err := upstream.New(upstream.Options{Servers: []upstream.Server{{URL: first.url + "/v1", Model: "gpt-4o", Key: []byte(first.key)}}, Connect: patience})
 	must(t, err)
 	t.Cleanup(b.Close)
 	return newRig(t, withBackend(b))
@@ -314,7 +308,7 @@ func TestUpstreamRefuses(t *testing.T) {
 	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{503, "overloaded", "", "true"}) {
 		t.Errorf("a busy upstream: %+v", got)
 	}
-	first.shutdown(20 * time.Second)
+	first.shutdown(patience)
 	if got := second.post("/v1/chat/completions", second.key, chatBody("")).refusal(); got != (refusal{503, "upstream_unavailable", "", "true"}) {
 		t.Errorf("no upstream: %+v", got)
 	}
