@@ -122,7 +122,7 @@ func TestSlowReader(t *testing.T) {
 	backend := backendFunc(func(ctx context.Context, _ gateway.Call) (gateway.Answer, error) {
 		return endless{ctx, event, &sent}, nil
 	})
-	r := newRig(t, withBackend(backend), func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Write = 8 * time.Second }) // for who reads, too
+	r := newRig(t, withBackend(backend), func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Write = 6 * time.Second }) // for who reads, too
 	c := r.dial()
 	must(t, c.(*net.TCPConn).SetReadBuffer(4<<10))
 	_, err := io.WriteString(c, r.request(holdStream))
@@ -289,7 +289,7 @@ func (r *rig) request(body string) string {
 // are served, and they are cut off after timeouts.read, however busy they look.
 func TestSlowloris(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Read = 8 * time.Second }) // for who hurries, too
+	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Timeouts.Read = 6 * time.Second }) // for who hurries, too
 	text := r.request(chatBody(""))
 	var all sync.WaitGroup
 	for i := range 50 {

@@ -269,7 +269,7 @@ func TestRefusedByTheTransport(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) {
 		c.Limits.Body = 1 << 20
-		c.Timeouts.Read = 8 * time.Second // all but the slow one are to be read within it
+		c.Timeouts.Read = 6 * time.Second // all but the slow one are to be read within it
 	})
 	const post = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	big := strings.Repeat("x", 3<<20)

@@ -26,6 +26,7 @@ import (
 	"github.com/fealty/fealty/internal/devnet"
 	"github.com/fealty/fealty/internal/engine"
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/internal/wallet"
 	"github.com/fealty/fealty/policy"
@@ -247,7 +248,7 @@ func withBackend(b gateway.Backend) option {
 
 func newRig(t testing.TB, options ...option) *rig {
 	t.Helper()
-	store, err := devnet.StartRedis()
+	store, err := devnet.StartRedisAt("127.0.0.1:" + servertest.Port(t)) // nobody else's when it is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +305,7 @@ func newRigOn(t testing.TB, store *devnet.Redis, options ...option) *rig {
 }
 
 func (r *rig) serve(on func(net.Listener) error) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:"+servertest.Port(r.t)) // nobody else's when it is closed
 	must(r.t, err)
 	go func() { r.served <- on(l) }()
 	return "http://" + l.Addr().String()

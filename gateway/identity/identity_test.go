@@ -24,6 +24,7 @@ import (
 	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/gateway/identity/token"
 	"github.com/fealty/fealty/internal/devnet"
+	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/wallet"
 )
 
@@ -58,7 +59,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, clock: time.Unix(1_800_000_000, 0), chain: &noContracts{}}
 	var err error
-	f.store, err = devnet.StartRedis()
+	f.store, err = devnet.StartRedisAt("127.0.0.1:" + servertest.Port(t)) // nobody else's when it is closed
 	f.ok(err)
 	t.Cleanup(func() { f.store.Close() })
 	f.useStore(f.store.Addr(), 0)

@@ -49,7 +49,7 @@ func fails(t *testing.T, o upstream.Options) (code string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	a, err := p.Generate(ctx, gateway.Call{Request: r, Model: "ours", MaxTokens: 16})
 	if err == nil {
@@ -57,7 +57,7 @@ func fails(t *testing.T, o upstream.Options) (code string) {
 		t.Fatal("it is answered")
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("not within 20 s: %v", err)
+		t.Fatalf("not within %v: %v", patience, err)
 	}
 	if s := p.Stats(); s[0].InFlight != 0 || s[0].Failures != 1 {
 		t.Errorf("stats: %+v; want one failure and nothing in hand", s[0])
@@ -66,14 +66,15 @@ func fails(t *testing.T, o upstream.Options) (code string) {
 }
 
 // Each deadline ends the request by itself, with the others an hour away, and the
-// connection is closed.
+// connection is closed. Until then the request has to reach the server.
 func TestDeadlines(t *testing.T) {
+	t.Parallel()
 	t.Run("headers", func(t *testing.T) {
 		t.Parallel()
 		left := make(chan struct{})
 		s := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); close(left) })
 		if code := fails(t, upstream.Options{
-			Servers: []upstream.Server{{URL: s.URL + "/v1"}}, Connect: time.Hour, Headers: 100 * time.Millisecond, Silent: time.Hour,
+			Servers: []upstream.Server{{URL: s.URL + "/v1"}}, Connect: time.Hour, Headers: long, Silent: time.Hour,
 		}); code != "upstream_silent" {
 			t.Errorf("got %s, want upstream_silent", code)
 		}
@@ -83,7 +84,7 @@ func TestDeadlines(t *testing.T) {
 		t.Parallel()
 		address, left := mute(t)
 		if code := fails(t, upstream.Options{
-			Servers: []upstream.Server{{URL: "https://" + address + "/v1"}}, Connect: 100 * time.Millisecond, Headers: time.Hour, Silent: time.Hour,
+			Servers: []upstream.Server{{URL: "https://" + address + "/v1"}}, Connect: long, Headers: time.Hour, Silent: time.Hour,
 		}); code != "upstream_error" {
 			t.Errorf("got %s, want upstream_error", code)
 		}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/gateway/upstream"
@@ -105,7 +104,7 @@ func (o *told) read(t *testing.T, data string) {
 }
 
 func openPool(t *testing.T, e *engine, i *sampler.Inverse) *upstream.Pool {
-	return pool(t, upstream.Options{Servers: []upstream.Server{{URL: e.URL + "/v1", Continue: e.kind}}, Inverse: i, Silent: 2 * time.Second})
+	return pool(t, upstream.Options{Servers: []upstream.Server{{URL: e.URL + "/v1", Continue: e.kind}}, Inverse: i})
 }
 
 // results are the counts that are not zero.

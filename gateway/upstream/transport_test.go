@@ -16,8 +16,8 @@ import (
 
 func newTransport(t *testing.T) *transport {
 	t.Helper()
-	d := &net.Dialer{Timeout: 5 * time.Second}
-	tr := &transport{dial: d.DialContext, shake: 5 * time.Second, most: 2, expire: time.Minute}
+	d := &net.Dialer{Timeout: time.Minute}
+	tr := &transport{dial: d.DialContext, shake: time.Minute, most: 2, expire: time.Minute}
 	t.Cleanup(tr.close)
 	return tr
 }
@@ -167,7 +167,7 @@ func TestTransportSeesIdleEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		server.CloseClientConnections()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for { // the end arrives a little later
 			tr.mu.Lock()
 			list := tr.idle["http "+strings.TrimPrefix(server.URL, "http://")]

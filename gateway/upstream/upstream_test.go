@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,11 +26,19 @@ type served struct {
 	asked  *http.Request
 	body   []byte
 	answer func(http.ResponseWriter, *http.Request)
-	gone   chan struct{} // closed when a client that was waited for has left
+	silent time.Duration // what its clients bear. Zero: patience
 }
 
+const (
+	// patience is for a machine that does much else, or stands still for a while.
+	patience = time.Minute
+	// long is a wait that good servers have to stay below on such a machine, in tests where
+	// another one's ends.
+	long = 6 * time.Second
+)
+
 func serve(t *testing.T, answer func(http.ResponseWriter, *http.Request)) *served {
-	s := &served{answer: answer, gone: make(chan struct{})}
+	s := &served{answer: answer}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.asked = r
 		s.body, _ = io.ReadAll(r.Body)
@@ -59,7 +68,7 @@ func (s *served) askFor(t *testing.T, ctx context.Context, kind openai.Kind, bod
 	t.Helper()
 	b, err := upstream.New(upstream.Options{
 		Servers: []upstream.Server{{URL: s.URL + "/v1", Model: "theirs", Key: []byte("our-key")}},
-		Silent:  200 * time.Millisecond, Check: -1,
+		Connect: patience, Silent: cmp.Or(s.silent, patience), Check: -1,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -189,8 +198,10 @@ func codeOf(err error) string {
 }
 
 func TestSilentUpstream(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]string{"before the headers": "", "mid-stream": one} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			left := make(chan struct{})
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if first != "" {
@@ -199,6 +210,7 @@ func TestSilentUpstream(t *testing.T) {
 				<-r.Context().Done()
 				close(left)
 			})
+			s.silent = long // which the first event has to meet
 			a, err := s.ask(t, t.Context(), streamAsk)
 			if first != "" {
 				if err != nil {
@@ -219,7 +231,7 @@ func wait(t *testing.T, c chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the upstream was not hung up on")
 	}
 }

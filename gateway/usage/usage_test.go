@@ -60,7 +60,7 @@ func ran(t testing.TB, l *usage.Ledger, e usage.Entry) {
 }
 
 func TestLedger(t *testing.T) {
-	store, err := devnet.StartRedis()
+	store, err := devnet.StartRedisAt("127.0.0.1:" + servertest.Port(t)) // nobody else's when it is closed
 	if err != nil {
 		t.Fatal(err)
 	}

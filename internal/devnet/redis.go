@@ -9,12 +9,15 @@ import (
 // Redis is a running embedded Redis.
 type Redis struct{ server *miniredis.Miniredis }
 
-// StartRedis starts a Redis on a free loopback port, whose keys expire by the
-// clock as a real one's do. Close it.
-func StartRedis() (*Redis, error) {
+// StartRedis is StartRedisAt a free loopback port.
+func StartRedis() (*Redis, error) { return StartRedisAt("127.0.0.1:0") }
+
+// StartRedisAt starts a Redis at an address, whose keys expire by the clock as a real
+// one's do. Close it.
+func StartRedisAt(addr string) (*Redis, error) {
 	server := miniredis.NewMiniRedis()
 	server.ClockTTL(true)
-	if err := server.StartAddr("127.0.0.1:0"); err != nil {
+	if err := server.StartAddr(addr); err != nil {
 		return nil, fmt.Errorf("devnet: redis: %w", err)
 	}
 	return &Redis{server: server}, nil

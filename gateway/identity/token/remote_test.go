@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -26,6 +27,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/fealty/fealty/internal/servertest"
 )
 
 // provider is another issuer: a real server whose answer tests change.
@@ -40,13 +43,18 @@ type provider struct {
 
 func newProvider(t *testing.T) *provider {
 	p := &provider{t: t}
-	p.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.asks.Add(1)
 		p.mu.Lock()
 		answer := p.answer
 		p.mu.Unlock()
 		answer(w, r)
 	}))
+	p.http.Listener.Close()
+	var err error
+	p.http.Listener, err = net.Listen("tcp", "127.0.0.1:"+servertest.Port(t)) // nobody else's when it is closed
+	ok(t, err)
+	p.http.Start()
 	t.Cleanup(p.http.Close)
 	return p
 }
