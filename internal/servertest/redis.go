@@ -61,6 +61,7 @@ func RedisSentinel(t testing.TB) (sentinel, master, replica Server) {
 	master = Redis(t, "0")
 	host, port, _ := net.SplitHostPort(master.Addr)
 	replica = Redis(t, "0", "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	waitFor(t, replica.Addr, "INFO replication", "master_link_status:up") // a Sentinel asks for replicas every 10 s
 	own := Port(t)
 	conf := filepath.Join(t.TempDir(), "sentinel.conf") // it writes there what it learns
 	text := strings.NewReplacer("$port", own, "$name", SentinelMaster, "$master", host+" "+port).Replace(`port $port
@@ -74,13 +75,11 @@ sentinel failover-timeout $name 2000
 	}
 	sentinel = start(t, exec.Command("redis-server", conf, "--sentinel"))
 	sentinel.Addr = "127.0.0.1:" + own
-	waitFor(t, replica.Addr, "INFO replication", "master_link_status:up")
 	waitFor(t, sentinel.Addr, "SENTINEL MASTER "+SentinelMaster, "num-slaves\n$1\n1")
 	return sentinel, master, replica
 }
 
-// waiting is how long a server may take to come up, and answering what one question may
-// that is not asked again.
+// waiting is how long a server may take to come up, and answering what one question may.
 const waiting, answering = 2 * time.Minute, 10 * time.Second
 
 // waitFor asks until the answer holds the text.
@@ -88,7 +87,7 @@ func waitFor(t testing.TB, addr, command, text string) {
 	t.Helper()
 	deadline := time.Now().Add(waiting)
 	for {
-		answer, err := say(addr, command, time.Second)
+		answer, err := say(addr, command)
 		if err == nil && strings.Contains(answer, text) {
 			return
 		}
@@ -101,28 +100,31 @@ func waitFor(t testing.TB, addr, command, text string) {
 
 func ask(t testing.TB, addr, command string) {
 	t.Helper()
-	if answer, err := say(addr, command, answering); err != nil || !strings.HasPrefix(answer, "+OK") {
+	if answer, err := say(addr, command); err != nil || !strings.HasPrefix(answer, "+OK") {
 		t.Fatalf("%s at %s: %q, %v", command, addr, answer, err)
 	}
 }
 
-// say sends a command and the end of the conversation, and returns all that comes back
-// within the time: a Sentinel does not end it.
-func say(addr, command string, within time.Duration) (string, error) {
-	c, err := net.DialTimeout("tcp", addr, within)
+// say sends a command, and returns all that comes back before the answer to a PING after it.
+func say(addr, command string) (string, error) {
+	c, err := net.DialTimeout("tcp", addr, answering)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(answering)); err != nil {
 		return "", err
 	}
-	if _, err := fmt.Fprintf(c, "%s\r\nQUIT\r\n", command); err != nil {
+	if _, err := fmt.Fprintf(c, "%s\r\nPING\r\n", command); err != nil {
 		return "", err
 	}
 	var all strings.Builder
-	for lines := bufio.NewScanner(c); lines.Scan(); {
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
 		all.WriteString(lines.Text() + "\n")
+		if lines.Text() == "+PONG" || strings.HasPrefix(lines.Text(), "-LOADING") {
+			break
+		}
 	}
-	return all.String(), nil
+	return all.String(), lines.Err()
 }

@@ -80,12 +80,12 @@ type shop struct {
 
 func open(t *testing.T, b backend) shop {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	s := shop{backend: b, ctx: ctx, waiting: new([]string)}
 	var err error
 	s.owner, _, err = registry.Deploy(ctx, registry.Options{
-		RPC: b.rpc, Key: b.keys[0], Wait: time.Minute, Progress: func(text string) { *s.waiting = append(*s.waiting, text) },
+		RPC: b.rpc, Key: b.keys[0], Wait: 2 * time.Minute, Progress: func(text string) { *s.waiting = append(*s.waiting, text) },
 	}, 1)
 	if err != nil {
 		t.Fatal(err)
