@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	_ "github.com/fealty/fealty/internal/sameseed"
 	"github.com/fealty/fealty/policy"
 )
 

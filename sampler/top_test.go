@@ -23,7 +23,7 @@ func vocabularyOf(n int) (tokens []string, openers []int32) {
 }
 
 // alternatives is what a server shows of a row, in an order of its own.
-func alternatives(row []float32, tokens []string) []Alternative {
+func alternatives(random *rand.Rand, row []float32, tokens []string) []Alternative {
 	peak, total := top(row), 0.0
 	for _, l := range row {
 		total += math.Exp(float64(l - peak))
@@ -39,7 +39,7 @@ func alternatives(row []float32, tokens []string) []Alternative {
 	for _, id := range ids[:TopSize] {
 		out = append(out, Alternative{tokens[id], float64(row[id]-peak) - math.Log(total)})
 	}
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	random.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out
 }
 
@@ -66,7 +66,7 @@ func TestTopChoosesAsTheRowDoes(t *testing.T) {
 		}
 		key := inverse.For(fmt.Append(nil, n))
 		want, keyed, _ := key.choose(slices.Clone(row), nil)
-		id, text, v := inverse.For(fmt.Append(nil, n)).FromTop(alternatives(row, tokens))
+		id, text, v := inverse.For(fmt.Append(nil, n)).FromTop(alternatives(random, row, tokens))
 		seen[v]++
 		switch {
 		case v == Chosen && (!keyed || id != want || text != tokens[id]):

@@ -15,6 +15,7 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/engine"
 	"github.com/fealty/fealty/internal/openai"
+	_ "github.com/fealty/fealty/internal/sameseed"
 	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/sampler"
 )

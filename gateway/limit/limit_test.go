@@ -18,6 +18,7 @@ import (
 	"github.com/fealty/fealty/gateway/identity/state/statetest"
 	"github.com/fealty/fealty/gateway/limit"
 	"github.com/fealty/fealty/internal/devnet"
+	_ "github.com/fealty/fealty/internal/sameseed"
 	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/policy"
 )

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	_ "github.com/fealty/fealty/internal/sameseed"
 )
 
 func TestCounter(t *testing.T) {
