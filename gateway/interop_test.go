@@ -3,11 +3,28 @@
 package gateway_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
+
+// TestInteropPythonReadsEveryCode is TestSDKsReadEveryCode for the SDK for Python.
+func TestInteropPythonReadsEveryCode(t *testing.T) {
+	python := os.Getenv("FEALTY_PYTHON")
+	if python == "" {
+		t.Fatal("FEALTY_PYTHON is not set; run 'make interop'")
+	}
+	r := newRig(t, smallBodies)
+	input, err := json.Marshal(map[string]any{"base": r.url + "/v1", "cases": r.codeCases()})
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), python, "testdata/codes.py")
+	cmd.Env = append(os.Environ(), "FEALTY_CODES="+string(input))
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	must(t, err)
+}
 
 // TestInteropSchemathesis fuzzes every route by the served OpenAPI document: no
 // request, valid or not, is answered with a status above 499, another type or

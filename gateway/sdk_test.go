@@ -29,7 +29,7 @@ type codeCase struct {
 // The official SDKs read every refusal as the error that it is, and a cut stream as
 // one that was cut.
 func TestSDKsReadEveryCode(t *testing.T) {
-	r := newRig(t, func(c *gateway.Config, _ *gateway.Deps) { c.Limits.Body = 64 << 10 })
+	r := newRig(t, smallBodies)
 	cases := r.codeCases()
 	t.Run("Go", func(t *testing.T) {
 		for _, c := range cases {
@@ -39,12 +39,16 @@ func TestSDKsReadEveryCode(t *testing.T) {
 	t.Run("Node", func(t *testing.T) { nodeSDK(t, "codes", map[string]any{"base": r.url + "/v1", "cases": cases}) })
 }
 
+func smallBodies(c *gateway.Config, _ *gateway.Deps) { c.Limits.Body = 64 << 10 }
+
+// keyWith is the API key of a new wallet with such a grant.
+func (r *rig) keyWith(change func(*policy.Grant)) string {
+	key, subject := newWallet(r.t)
+	r.chain.set(subject, func(g *policy.Grant) { *g = license(everything); change(g) })
+	return r.apiKey(key)
+}
+
 func (r *rig) codeCases() []codeCase {
-	in := func(change func(*policy.Grant)) string { // the key of a wallet with such a grant
-		key, subject := newWallet(r.t)
-		r.chain.set(subject, func(g *policy.Grant) { *g = license(everything); change(g) })
-		return r.apiKey(key)
-	}
 	ended := r.post("/v1/keys", r.signIn(r.wallet), map[string]any{"name": "ended"})
 	if got := r.do("DELETE", "/v1/keys/"+ended.field("id"), r.signIn(r.wallet), ""); got.status != 200 {
 		r.t.Fatal(got.body)
@@ -61,12 +65,12 @@ func (r *rig) codeCases() []codeCase {
 		{"context", r.key, chat(strings.Repeat("x", 5000)), 400, "context_length_exceeded"},
 		{"forged", "fk_0000000000000000_" + strings.Repeat("0", 32), body(""), 401, "invalid_api_key"},
 		{"ended", ended.field("key"), body(""), 401, "credential_revoked"},
-		{"no license", in(func(g *policy.Grant) { *g = policy.Grant{} }), body(""), 402, "no_license"},
-		{"expired", in(func(g *policy.Grant) { g.Final.NotAfter = 2 }), body(""), 402, "license_expired"},
-		{"early", in(func(g *policy.Grant) { g.Final.NotBefore = 1 << 39 }), body(""), 403, "license_not_yet_valid"},
-		{"revoked", in(func(g *policy.Grant) { g.Latest.Status = policy.Revoked }), body(""), 403, "license_revoked"},
-		{"suspended", in(func(g *policy.Grant) { g.Latest.Status = policy.Suspended }), body(""), 403, "license_suspended"},
-		{"scope", in(func(g *policy.Grant) { g.Final.Scope = policy.ScopeCompletions }), body(""), 403, "scope_missing"},
+		{"no license", r.keyWith(func(g *policy.Grant) { *g = policy.Grant{} }), body(""), 402, "no_license"},
+		{"expired", r.keyWith(func(g *policy.Grant) { g.Final.NotAfter = 2 }), body(""), 402, "license_expired"},
+		{"early", r.keyWith(func(g *policy.Grant) { g.Final.NotBefore = 1 << 39 }), body(""), 403, "license_not_yet_valid"},
+		{"revoked", r.keyWith(func(g *policy.Grant) { g.Latest.Status = policy.Revoked }), body(""), 403, "license_revoked"},
+		{"suspended", r.keyWith(func(g *policy.Grant) { g.Latest.Status = policy.Suspended }), body(""), 403, "license_suspended"},
+		{"scope", r.keyWith(func(g *policy.Grant) { g.Final.Scope = policy.ScopeCompletions }), body(""), 403, "scope_missing"},
 		{"model", r.key, json.RawMessage(`{"model":"nope","messages":[{"role":"user","content":"hi"}]}`), 404, "model_not_found"},
 		{"endpoint", r.key, json.RawMessage(`{"model":"echo","input":"hi"}`), 404, "unsupported_endpoint"},
 		{"size", r.key, chat(strings.Repeat("x", 100<<10)), 413, "request_too_large"},

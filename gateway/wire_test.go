@@ -8,9 +8,10 @@ import (
 	"testing"
 
 	"github.com/fealty/fealty/internal/openai"
+	"github.com/fealty/fealty/policy"
 )
 
-var volatile = regexp.MustCompile(`(cmpl-|req_)[0-9a-f]{32}|"created":\d+`)
+var volatile = regexp.MustCompile(`(cmpl-|req_)[0-9a-f]{32}|"created":\d+|eip155:1337:0x[0-9A-Fa-f]{40}`)
 
 // dump is a reply as the golden files show it.
 func (r reply) dump() string {
@@ -28,10 +29,7 @@ func (r reply) dump() string {
 	}
 	fmt.Fprintf(&out, "\n%s\n", r.body)
 	return volatile.ReplaceAllStringFunc(out.String(), func(s string) string {
-		if strings.HasPrefix(s, `"created"`) {
-			return `"created":0`
-		}
-		return s[:strings.IndexAny(s, "-_")+1] + "0"
+		return s[:strings.LastIndexAny(s, "-_:")+1] + "0"
 	})
 }
 
@@ -46,17 +44,29 @@ var wire = []struct{ name, path, body string }{
 	{"completion_echo", "/v1/completions", `{"model":"echo","prompt":"abc","echo":true,"logprobs":1,"max_tokens":2}`},
 	{"completion_score", "/v1/completions", `{"model":"echo","prompt":[[97,98],"c"],"echo":true,"logprobs":0,"max_tokens":0}`},
 	{"completion_stream", "/v1/completions", `{"model":"echo","prompt":["ab"],"stream":true,"stream_options":{"include_usage":true}}`},
+	{"error_value", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"hi"}],"top_p":2}`},
+	{"error_model", "/v1/completions", `{"model":"nope","prompt":"hi"}`},
+	{"error_internal", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"break"}]}`},
+	{"error_in_stream", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"break"}],"stream":true}`},
 }
 
 // What goes over the wire, byte for byte, is what these files say.
 func TestWire(t *testing.T) {
 	r := newRig(t)
 	for _, c := range wire {
-		t.Run(c.name, func(t *testing.T) {
-			golden(t, c.name+".http", r.post(c.path, r.key, c.body).dump())
-		})
+		t.Run(c.name, func(t *testing.T) { r.onWire(t, c.name, r.key, c.path, c.body) })
 	}
-	golden(t, "models.http", r.do("GET", "/v1/models", r.key, "").dump())
+	t.Run("error_no_license", func(t *testing.T) {
+		unpaid := r.keyWith(func(g *policy.Grant) { *g = policy.Grant{} })
+		r.onWire(t, "error_no_license", unpaid, wire[0].path, wire[0].body)
+	})
+	golden(t, "models.http", "GET /v1/models\n\n"+r.do("GET", "/v1/models", r.key, "").dump())
+}
+
+// onWire holds a request and its reply to a golden file.
+func (r *rig) onWire(t *testing.T, name, key, path, body string) {
+	t.Helper()
+	golden(t, name+".http", fmt.Sprintf("POST %s\n\n%s\n\n%s", path, body, r.post(path, key, body).dump()))
 }
 
 // The project's own client reads what the gateway writes, streams included.
