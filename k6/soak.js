@@ -21,6 +21,7 @@ const streamed = number("STREAMED", 0.9);
 const tokens = number("TOKENS", 32);
 const parts = number("PARTS", 12);
 const first = number("FIRST", 30);
+const firstMemory = 3;
 const most = number("DRIFT", 1.25);
 const metrics = setting("FEALTY_METRICS", "");
 const memoryName = setting("MEMORY_METRIC", "process_resident_memory_bytes");
@@ -32,7 +33,7 @@ const followed = metrics === "" ? ["ttft", "gap"] : ["ttft", "gap", "memory"];
 const last = `{part:${parts - 1}}`;
 
 const targets = [{ name: "requests without a whole answer", metric: "failed", stat: "rate", unit: "", atMost: number("FAILED", 0) }]
-  .concat(followed.map((what) => ({ name: `${what}: last part's median to the first ${first}`, metric: `drift_${what}${last}`, stat: "med", unit: "times", atMost: most })));
+  .concat(followed.map((what) => ({ name: `${what}: last part's median to the first ${what === "memory" ? firstMemory : first}`, metric: `drift_${what}${last}`, stat: "med", unit: "times", atMost: most })));
 const shown = [];
 for (let p = 0; p < parts; p++) for (const m of ["llm_ttft", "llm_gap"].concat(followed.map((f) => `drift_${f}`))) shown.push({ metric: `${m}{part:${p}}`, stat: "med" });
 
@@ -42,7 +43,8 @@ export const options = {
       executor: "constant-arrival-rate", rate: Math.round(rate * 60), timeUnit: "60s", duration: `${duration}s`,
       preAllocatedVUs: Math.ceil(rate * 4) + 4, maxVUs: Math.ceil(rate * 90) + 8, gracefulStop: timeout,
     },
-    memory: { executor: "constant-arrival-rate", rate: metrics === "" ? 1 : 60, timeUnit: "600s", duration: `${duration}s`, preAllocatedVUs: 1, exec: "memory" },
+    // Every ten seconds, or five times in each part of a short run.
+    memory: { executor: "constant-arrival-rate", rate: 1, timeUnit: `${Math.ceil(Math.min(10000, (duration * 1000) / parts / 5))}ms`, duration: `${duration}s`, preAllocatedVUs: 1, exec: "memory" },
   },
   thresholds: thresholds(targets.concat(shown)),
   summaryTrendStats: ["med", "p(95)", "max", "count"],
@@ -77,7 +79,7 @@ export function memory() {
   const r = http.get(metrics, token === "" ? {} : { headers: { Authorization: `Bearer ${token}` } });
   const found = new RegExp(`^${memoryName} (\\S+)`, "m").exec(r.body || "");
   if (!found) throw new Error(`FEALTY_METRICS: status ${r.status}, no ${memoryName}`);
-  follow("memory", Number(found[1]), 3, { part: part() });
+  follow("memory", Number(found[1]), firstMemory, { part: part() });
 }
 
 export function handleSummary(data) {

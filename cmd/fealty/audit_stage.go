@@ -192,7 +192,10 @@ func (s *stage) startRelayed(ctx context.Context) error {
 		// cuts the RPC off wants to see what comes after hard.
 		chain.Soft, chain.Hard, chain.MaxHeadAge = 20*time.Second, 25*time.Second, 20*time.Second
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.node.listenAdmin(ctx, "127.0.0.1:0")
 }
 
 // makeCredentials signs each wallet in and makes its key, and keys that are refused
@@ -275,7 +278,8 @@ func (s *stage) writeEnv(ctx context.Context) error {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	env := fmt.Sprintf("FEALTY_URL=%s/v1\nFEALTY_MODEL=%s\nFEALTY_CREDENTIALS='%s'\nFEALTY_CONTROL=%s\n", s.gateway, demoModel, file, control)
+	env := fmt.Sprintf("FEALTY_URL=%s/v1\nFEALTY_MODEL=%s\nFEALTY_CREDENTIALS='%s'\nFEALTY_CONTROL=%s\nFEALTY_METRICS=http://%s/metrics\n",
+		s.gateway, demoModel, file, control, s.node.admin)
 	return atomicfile.Write(filepath.Join(out, "stage.env"), 0o600, func(f *os.File) error {
 		_, err := f.WriteString(env)
 		return err

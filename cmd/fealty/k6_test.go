@@ -33,6 +33,9 @@ func TestInteropK6(t *testing.T) {
 	found.want(t, "ended as refused", 0)
 	found = k.play("soak", 0, append(slices.Clone(slow), "DURATION=20s", "RATE=0.5", "PARTS=2", "FIRST=1")...)
 	found.want(t, "requests without a whole answer", 0)
+	if !found.has("memory: last part's median to the first 3") {
+		t.Error("soak does not follow the gateway's memory")
+	}
 	k.stealth(marked)
 	checkStealthPrice(t, marked)
 	found = k.play("enforce", 0, "TIMEOUT=300s", "REQUIRE=all", "LOAD=3", "TOKENS=1000")
@@ -194,13 +197,19 @@ func (k *k6) write(path, text string) {
 
 // scriptReport is the JSON that a script leaves.
 type scriptReport struct {
-	Test  string   `json:"test"`
-	Held  bool     `json:"held"`
-	Notes []string `json:"notes"`
-	Rows  []struct {
-		Name  string   `json:"name"`
-		Value *float64 `json:"value"`
-	} `json:"rows"`
+	Test  string      `json:"test"`
+	Held  bool        `json:"held"`
+	Notes []string    `json:"notes"`
+	Rows  []scriptRow `json:"rows"`
+}
+
+type scriptRow struct {
+	Name  string   `json:"name"`
+	Value *float64 `json:"value"`
+}
+
+func (r scriptReport) has(name string) bool {
+	return slices.ContainsFunc(r.Rows, func(row scriptRow) bool { return row.Name == name && row.Value != nil })
 }
 
 func (r scriptReport) want(t *testing.T, name string, value float64) {

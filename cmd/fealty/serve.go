@@ -123,26 +123,29 @@ func serve(ctx context.Context, path string, cfg gateway.Config, log *slog.Logge
 // listen opens the config's ports and serves on them in the background. Whoever finds the
 // public one open finds the other one open too.
 func (n *node) listen(ctx context.Context, cfg gateway.Config) error {
-	var lc net.ListenConfig
-	var admin net.Listener
 	if cfg.Admin.Listen != "" {
-		var err error
-		if admin, err = lc.Listen(ctx, "tcp", cfg.Admin.Listen); err != nil {
-			return fmt.Errorf("admin.listen: %w; choose a free address", err)
+		if err := n.listenAdmin(ctx, cfg.Admin.Listen); err != nil {
+			return err
 		}
-		n.admin = admin.Addr().String()
 	}
+	var lc net.ListenConfig
 	public, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		if admin != nil {
-			_ = admin.Close() // nobody was let in
-		}
-		return fmt.Errorf("listen: %w; choose a free address", err)
+		return errors.Join(fmt.Errorf("listen: %w; choose a free address", err), n.Shutdown())
 	}
 	n.serveOn(public)
-	if admin != nil {
-		n.run(func() error { return n.server.ServeAdmin(admin) })
+	return nil
+}
+
+// listenAdmin answers metrics and health on the address, in the background.
+func (n *node) listenAdmin(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("admin.listen: %w; choose a free address", err)
 	}
+	n.admin = l.Addr().String()
+	n.run(func() error { return n.server.ServeAdmin(l) })
 	return nil
 }
 
