@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -44,6 +45,9 @@ var wire = []struct{ name, path, body string }{
 	{"completion_echo", "/v1/completions", `{"model":"echo","prompt":"abc","echo":true,"logprobs":1,"max_tokens":2}`},
 	{"completion_score", "/v1/completions", `{"model":"echo","prompt":[[97,98],"c"],"echo":true,"logprobs":0,"max_tokens":0}`},
 	{"completion_stream", "/v1/completions", `{"model":"echo","prompt":["ab"],"stream":true,"stream_options":{"include_usage":true}}`},
+}
+
+var wireErrors = []struct{ name, path, body string }{
 	{"error_value", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"hi"}],"top_p":2}`},
 	{"error_model", "/v1/completions", `{"model":"nope","prompt":"hi"}`},
 	{"error_internal", "/v1/chat/completions", `{"model":"echo","messages":[{"role":"user","content":"break"}]}`},
@@ -53,7 +57,7 @@ var wire = []struct{ name, path, body string }{
 // What goes over the wire, byte for byte, is what these files say.
 func TestWire(t *testing.T) {
 	r := newRig(t)
-	for _, c := range wire {
+	for _, c := range slices.Concat(wire, wireErrors) {
 		t.Run(c.name, func(t *testing.T) { r.onWire(t, c.name, r.key, c.path, c.body) })
 	}
 	t.Run("error_no_license", func(t *testing.T) {
