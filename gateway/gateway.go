@@ -162,6 +162,7 @@ func (s *Server) newHTTP(handler fasthttp.RequestHandler) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler: s.guard(handler), ErrorHandler: s.refuseTransport,
 		ReadBufferSize:        16 << 10, // JWTs do not fit fasthttp's 4 KiB
+		ReduceMemoryUsage:     true,     // and a stream that runs for minutes needs none of it
 		MaxRequestBodySize:    l.Body,
 		Concurrency:           1 << 20, // requests are bounded by slots, which answer properly
 		ReadTimeout:           t.Read,

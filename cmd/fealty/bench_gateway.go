@@ -64,7 +64,7 @@ ratios of CPU time do. Rows are medians over rounds. It needs Linux (/proc).`,
 	f := cmd.Flags()
 	f.BoolVar(&b.quick, "quick", false, "a first look: fewer rounds, and a fiftieth of the licensees")
 	f.IntVar(&b.licensees, "licensees", 100_000, "wallets to license on-chain (a few hundred per second)")
-	f.StringVar(&b.profiles, "profiles", "", "folder to write CPU profiles of the gateway to, for 'go tool pprof'")
+	f.StringVar(&b.profiles, "profiles", "", "folder to write profiles of the gateway to, for 'go tool pprof': CPU, and the heap with idle streams")
 	f.BoolVar(&b.asJSON, "json", false, "print one JSON object")
 	return cmd
 }

@@ -173,15 +173,21 @@ func (b *benchGateway) profile(ctx context.Context) error {
 	} {
 		working := make(chan error, 1)
 		go func() { working <- work() }()
-		profile, err := c.see(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds-1))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(b.profiles, name+".pprof"), []byte(profile), 0o600)
-		}
+		err := b.keep(ctx, c, fmt.Sprintf("profile?seconds=%d", seconds-1), name)
 		if err := errors.Join(err, <-working); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keep writes one profile of a server to a file.
+func (b *benchGateway) keep(ctx context.Context, c *contender, profile, name string) error {
+	text, err := c.see(ctx, "/debug/pprof/"+profile)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.profiles, name+".pprof"), []byte(text), 0o600)
 }
 
 // idle opens streams that say nothing, on servers that did nothing before.
@@ -228,6 +234,9 @@ func (b *benchGateway) perIdleStream(ctx context.Context, c *contender) (float64
 	}
 	time.Sleep(2 * time.Second) // what was needed to open them can go
 	after, err := c.resident()
+	if err == nil && b.profiles != "" && c.admin != "" {
+		err = b.keep(ctx, c, "heap", "idle")
+	}
 	return float64(after-before) / idleStreams, err
 }
 
