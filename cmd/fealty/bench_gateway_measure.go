@@ -235,7 +235,7 @@ func (b *benchGateway) perIdleStream(ctx context.Context, c *contender) (float64
 	time.Sleep(2 * time.Second) // what was needed to open them can go
 	after, err := c.resident()
 	if err == nil && b.profiles != "" && c.admin != "" {
-		err = b.keep(ctx, c, "heap", "idle")
+		err = b.keep(ctx, c, "heap?gc=1", "idle")
 	}
 	return float64(after-before) / idleStreams, err
 }
