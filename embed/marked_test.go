@@ -130,7 +130,7 @@ func checkLists(t *testing.T, set *fingerprint.Set) {
 }
 
 // checkNulls counts matches of fixed answers over 10,000 draws. A model that
-// always answers with one of the candidates matches at 1/k, within five standard
+// always answers with one of the candidates matches at 1/k, within six standard
 // deviations; the base, which answers from its nucleus, no more often.
 func checkNulls(t *testing.T, set *fingerprint.Set, base answers) {
 	t.Helper()
@@ -149,7 +149,7 @@ func checkNulls(t *testing.T, set *fingerprint.Set, base answers) {
 		}
 	}
 	n, p := float64(draws*len(set.Keys)), 1/float64(set.Shell.K)
-	bound := 5 * math.Sqrt(n*p*(1-p))
+	bound := 6 * math.Sqrt(n*p*(1-p))
 	if math.Abs(float64(guessed)-n*p) > bound {
 		t.Errorf("fixed candidates match %d times of %.0f, want %.0f", guessed, n, n*p)
 	}

@@ -16,7 +16,7 @@ type Null struct {
 	Listed   float64            `json:"listed"`   // share of the answers that begin with one of the key's candidates: only these can ever match
 	Matched  float64            `json:"matched"`  // share of all answers, over all draws
 	Expected float64            `json:"expected"` // listed / k
-	Bound    float64            `json:"bound"`    // five standard deviations of the binomial
+	Bound    float64            `json:"bound"`    // six standard deviations of the binomial
 	Claims   map[string]float64 `json:"claims"`   // by alpha: share of draws that were claimed to be the model, in the worse design
 	Held     bool               `json:"held"`
 	Reason   string             `json:"reason,omitempty"` // why not
@@ -67,16 +67,20 @@ func Nulls(set *fingerprint.Set, model string, answers []string, draws int, seed
 	return n.judge(float64(draws)*keys, 1/float64(set.Shell.K)), nil
 }
 
+// sigmas is how many standard deviations a true null may be off. The secrets that draw the
+// words are fresh with each set: beyond six is one of 500 million.
+const sigmas = 6
+
 // judge compares with the theory. total is the number of comparisons.
 func (n Null) judge(total, p float64) Null {
 	n.Expected = n.Listed * p
-	n.Bound = 5 * math.Sqrt(math.Max(n.Listed*total, 1)*p*(1-p)) / total
+	n.Bound = sigmas * math.Sqrt(math.Max(n.Listed*total, 1)*p*(1-p)) / total
 	n.Held = true
 	if math.Abs(n.Matched-n.Expected) > n.Bound {
 		n.Held, n.Reason = false, fmt.Sprintf("%.5f matched, %.5f +- %.5f expected", n.Matched, n.Expected, n.Bound)
 	}
 	for _, alpha := range nullAlphas {
-		allowed := alpha + 5*math.Sqrt(alpha*(1-alpha)/float64(n.Draws))
+		allowed := alpha + sigmas*math.Sqrt(alpha*(1-alpha)/float64(n.Draws))
 		if claimed := n.Claims[fmt.Sprint(alpha)]; claimed > allowed {
 			n.Held, n.Reason = false, fmt.Sprintf("%.4f of the draws are claimed at alpha %v", claimed, alpha)
 		}
