@@ -116,11 +116,14 @@ func nodeSDK(t *testing.T, script string, told map[string]any) {
 	source, err := os.ReadFile("testdata/" + script + ".mjs")
 	must(t, err)
 	// Node resolves packages from where a script lies: the root has them.
-	copied := "../node_modules/.fealty-" + script + "-test.mjs"
-	if err := os.WriteFile(copied, source, 0o600); err != nil {
+	file, err := os.CreateTemp("../node_modules", ".fealty-"+script+"-*-test.mjs") // not that of another run
+	if err != nil {
 		t.Fatal(err, "; run 'npm install' in the project's root ('make test' does)")
 	}
+	copied := file.Name()
 	t.Cleanup(func() { os.Remove(copied) })
+	_, err = file.Write(source)
+	must(t, errors.Join(err, file.Close()))
 	input, err := json.Marshal(told)
 	must(t, err)
 	cmd := exec.CommandContext(t.Context(), "node", copied)
