@@ -24,7 +24,7 @@ import (
 func TestInteropOpenings(t *testing.T) {
 	base, err := modelstore.SmolLM2(t.Context(), func(line string) { t.Log(line) })
 	must(t, err)
-	url, _ := llamaCPP(t, base, "--logits_all", "True")
+	url := startLlamaCPP(t, base)
 	dir, _ := openerFolder(t)
 	m := gateway.ModelConfig{
 		Name:           "acme",

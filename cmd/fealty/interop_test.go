@@ -13,17 +13,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/openai"
-	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/testmodel"
 	"github.com/fealty/fealty/internal/weights"
 )
@@ -45,6 +42,7 @@ func TestInterop(t *testing.T) {
 		script(t, s.sdk(t), python(t), filepath.Join("interop", "sdk.py"))
 	})
 	t.Run("llama.cpp as upstream", s.llamacpp)
+	t.Run("what else llama.cpp answers", s.llamacppOthers)
 	t.Run("one of two llama.cpp servers dies", s.llamacppDies)
 }
 
@@ -117,50 +115,6 @@ func TestInteropGGUF(t *testing.T) {
 		t.Logf("%s: %d matched here, %d in llama.cpp", c.kind, ours.Matched, theirs.Matched)
 		if ours.Matched < c.least || theirs.Matched < c.least {
 			t.Errorf("%s: %d matched here, %d in llama.cpp; want %d", c.kind, ours.Matched, theirs.Matched, c.least)
-		}
-	}
-}
-
-// startLlamaCPP runs llama.cpp's OpenAI-style server on the weights.
-func startLlamaCPP(t *testing.T, path string) (url string) {
-	t.Helper()
-	url, _ = llamaCPP(t, path)
-	return url
-}
-
-// llamaCPP does the same; kill ends the server as a crash would. more are arguments.
-func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func()) {
-	t.Helper()
-	port := servertest.Port(t)
-	cmd := exec.Command(python(t), append([]string{"-m", "llama_cpp.server", "--model", path, "--model_alias", "base",
-		"--host", "127.0.0.1", "--port", port, "--n_ctx", "1024", "--n_threads", "1", "--n_threads_batch", "1",
-		"--interrupt_requests", "False"}, more...)...) // it would end a running answer for a new one
-	var logs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &logs, &logs
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill() // it may have ended
-		<-ended
-	})
-	t.Cleanup(kill)
-	url = fmt.Sprintf("http://127.0.0.1:%s/v1", port)
-	for deadline := time.Now().Add(5 * time.Minute); ; {
-		if resp, err := http.Get(url + "/models"); err == nil {
-			resp.Body.Close()
-			return url, kill
-		}
-		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("llama.cpp's server ended: %v: %s", err, logs.String())
-		case <-time.After(100 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("llama.cpp's server does not answer within 5 minutes: %s", logs.String())
 		}
 	}
 }
