@@ -17,6 +17,9 @@ import (
 	"github.com/fealty/fealty/gateway"
 	"github.com/fealty/fealty/internal/servertest"
 	"github.com/fealty/fealty/internal/testmodel"
+	"github.com/fealty/fealty/internal/wallet"
+	"github.com/fealty/fealty/licensecheck/registry"
+	"github.com/fealty/fealty/policy"
 )
 
 // startLlamaCPP runs llama.cpp's own server on the weights.
@@ -34,7 +37,7 @@ func llamaCPP(t *testing.T, path string, more ...string) (url string, kill func(
 		t.Fatal("FEALTY_LLAMA_SERVER is not set; run 'make interop'")
 	}
 	cmd := exec.Command(program, append([]string{
-		"--model", path, "--alias", "base", "--host", "127.0.0.1", "--port", port, "--no-ui",
+		"--model", path, "--host", "127.0.0.1", "--port", port, "--no-ui",
 		"--ctx-size", "4096", "--parallel", "4", "--threads", "1", "--threads-batch", "1",
 	}, more...)...)
 	var logs bytes.Buffer
@@ -79,11 +82,12 @@ func (s *stack) llamacppOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := s.through(t, origin, "/v1/responses", `{"input":"What is the capital of France?","max_output_tokens":24,"temperature":0}`)
-	if !strings.Contains(answer, "Paris") || !strings.Contains(answer, `"output_tokens"`) {
+	key := s.everything(t)
+	answer := s.through(t, key, origin, "/v1/responses", `{"input":"Why is the sky blue?","max_output_tokens":48,"temperature":0}`)
+	if !strings.Contains(answer, "light") || !strings.Contains(answer, `"output_tokens"`) {
 		t.Errorf("responses: %s", answer)
 	}
-	answer = s.through(t, origin, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Name a colour."}],"max_tokens":24,"temperature":0,
+	answer = s.through(t, key, origin, "/v1/chat/completions", `{"messages":[{"role":"user","content":"Name a colour."}],"max_tokens":24,"temperature":0,
 		"response_format":{"type":"json_schema","json_schema":{"name":"c","schema":{"type":"object","properties":{"colour":{"type":"string","maxLength":10}},"required":["colour"]}}}}`)
 	var reply struct {
 		Choices []struct{ Message struct{ Content string } }
@@ -98,7 +102,7 @@ func (s *stack) llamacppOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer = s.through(t, origin, "/v1/embeddings", `{"input":["Paris","London"]}`)
+	answer = s.through(t, key, origin, "/v1/embeddings", `{"input":["Paris","London"]}`)
 	var vectors struct {
 		Data []struct{ Embedding []float64 }
 	}
@@ -107,13 +111,29 @@ func (s *stack) llamacppOthers(t *testing.T) {
 	}
 }
 
-// through posts what the licensee asks, with the model's name, and wants it answered.
-func (s *stack) through(t *testing.T, origin, path, body string) string {
+// everything is the API key of a new licensee who may use every endpoint.
+func (s *stack) everything(t *testing.T) string {
+	t.Helper()
+	key, err := wallet.Generate()
+	must(t, err)
+	terms := registry.Terms{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), Scope: policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbeddings, Plan: s.plan}
+	_, err = s.registry.Grant(t.Context(), s.model, wallet.Subject(key.Address()), terms)
+	must(t, err)
+	a, err := newAccount(s.gateway)
+	must(t, err)
+	must(t, a.signIn(t.Context(), key))
+	k, err := a.createKey(t.Context(), keyRequest{Name: "everything"})
+	must(t, err)
+	return k.Key
+}
+
+// through posts a request, with the model's name, and wants it answered.
+func (s *stack) through(t *testing.T, key, origin, path, body string) string {
 	t.Helper()
 	body = fmt.Sprintf(`{"model":%q,%s`, demoModel, strings.TrimPrefix(body, "{"))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, origin+path, strings.NewReader(body))
 	must(t, err)
-	req.Header.Set("Authorization", "Bearer "+s.keys["licensee"])
+	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	must(t, err)

@@ -22,9 +22,9 @@ import (
 func (s *stack) llamacppDies(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "q8_0.gguf")
 	cli(t, "model", "export", testmodel.Get(t).Dir, "--gguf", "q8_0", "--output", path)
-	first, kill := llamaCPP(t, path)
+	first, kill := llamaCPP(t, path, "--alias", "first")
 	_, origin, err := s.serve(t.Context(), "127.0.0.1:0", gateway.BackendConfig{
-		Upstreams: []gateway.UpstreamConfig{{URL: first, Model: "first"}, {URL: startLlamaCPP(t, path), Model: "second"}},
+		Upstreams: []gateway.UpstreamConfig{{URL: first, Model: "first"}, {URL: startLlamaCPP(t, path, "--alias", "second"), Model: "second"}},
 	})
 	if err != nil {
 		t.Fatal(err)

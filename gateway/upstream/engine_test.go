@@ -35,6 +35,7 @@ type engine struct {
 	*httptest.Server
 	t     *testing.T
 	kind  string
+	echo  bool                                          // it says the word again before it goes on in chat, as newer llama.cpp does
 	alter func(step string, w http.ResponseWriter) bool // true: it has answered
 
 	mu    sync.Mutex
@@ -148,6 +149,9 @@ func (e *engine) answer(w http.ResponseWriter, in wire, chat bool, id, word stri
 	used, texts := openai.Spent(7, 2), []string{" it", " is."}
 	if word != "" {
 		used = openai.Spent(9, 2) // a template may add to the prompt
+	}
+	if chat && e.echo {
+		texts[0] = word + texts[0]
 	}
 	whole := func(object string, inner any, finish any) map[string]any {
 		choice := map[string]any{"index": 0, "finish_reason": finish}

@@ -129,8 +129,10 @@ func promptAsk(prompt, more string) string {
 // Of every kind of server two requests become one answer: one id, one role, the word
 // before the text, the usage of what was delivered; and again at any temperature.
 func TestOpenedAnswers(t *testing.T) {
-	for _, kind := range []string{upstream.VLLM, upstream.LlamaCPP, upstream.Completions} {
-		e := newEngine(t, kind)
+	const echoing = "llamacpp, echoing"
+	for _, kind := range []string{upstream.VLLM, upstream.LlamaCPP, echoing, upstream.Completions} {
+		e := newEngine(t, strings.TrimSuffix(kind, ", echoing"))
+		e.echo = kind == echoing
 		p := openPool(t, e, inverse())
 		for _, ask := range []struct {
 			kind openai.Kind

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fealty/fealty/internal/openai"
 )
@@ -16,6 +17,7 @@ type opening struct {
 	id     int32
 	word   string
 	prompt int  // tokens, of the caller's prompt; 0: not known
+	echo   bool // the server may say the word again before its continuation, which its count of tokens leaves out
 	placed bool // the word stands in what was read so far
 }
 
@@ -26,6 +28,7 @@ func (o *opening) request(r *openai.Request, kind string) []openai.Change {
 	if r.Kind == openai.Completion {
 		return append(out, openai.Change{Name: "prompt", Value: o.prompted(r.Prompts[0])})
 	}
+	o.echo = kind == LlamaCPP
 	turn := string(openai.AppendText([]byte(`,{"role":"assistant","content":`), o.word)) + "}]"
 	out = append(out, openai.Change{Name: "messages", Value: string(raw[:len(raw)-1]) + turn})
 	if kind == VLLM {
@@ -58,7 +61,7 @@ func (o *opening) delivered(u openai.Usage) openai.Usage {
 }
 
 // event is one of the stream's as the client sees it: the first with a choice gets the
-// word, one with a usage gets the whole answer's; of others every byte stays.
+// word (of a server that may echo it, the first with text), one with a usage gets the whole answer's; of others every byte stays.
 func (o *opening) event(e openai.Event, used openai.Usage) ([]byte, error) {
 	if e.Data == nil || string(e.Data) == openai.Done || o.placed && !bytes.Contains(e.Data, []byte(`"usage"`)) {
 		return e.Raw, nil
@@ -100,7 +103,6 @@ func (o *opening) place(reply []byte, name string) ([]byte, error) {
 		if err != nil || len(choices) == 0 {
 			return list, err
 		}
-		o.placed = true
 		if choices[0], err = o.placeIn(choices[0], name); err != nil {
 			return nil, err
 		}
@@ -113,10 +115,39 @@ func (o *opening) placeIn(choice []byte, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.echo && name == "delta" {
+		due, err := saysOrEnds(members)
+		if err != nil || !due {
+			return choice, err
+		}
+	}
+	o.placed = true
 	if slices.ContainsFunc(members, func(m openai.Member) bool { return m.Name == "text" }) {
 		return edit(choice, "text", o.before)
 	}
 	return edit(choice, name, func(inner []byte) ([]byte, error) { return edit(inner, "content", o.before) })
+}
+
+// saysOrEnds tells whether a choice of a stream has text, or is its last.
+func saysOrEnds(choice []openai.Member) (bool, error) {
+	for _, m := range choice {
+		if m.Name == "finish_reason" && string(m.Value) != "null" {
+			return true, nil
+		}
+		if m.Name != "delta" || string(m.Value) == "null" {
+			continue
+		}
+		delta, err := openai.Members(m.Value)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(delta, func(m openai.Member) bool {
+			return m.Name == "content" && string(m.Value) != "null" && string(m.Value) != `""`
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // before is the word and then the text.
@@ -127,6 +158,9 @@ func (o *opening) before(raw []byte) ([]byte, error) {
 	text, err := openai.Text(raw)
 	if err != nil {
 		return nil, err
+	}
+	if o.echo && strings.HasPrefix(text, o.word) {
+		return raw, nil
 	}
 	return openai.AppendText(nil, o.word+text), nil
 }

@@ -44,6 +44,25 @@ func TestEventsOfOpenedAnswers(t *testing.T) {
 	}
 }
 
+// A server that may echo the word gets it put before its first text, unless that begins
+// with it.
+func TestEventsOfEchoes(t *testing.T) {
+	const role = `{"choices":[{"delta":{"role":"assistant","content":null},"finish_reason":null}]}`
+	for name, c := range map[string][2][]string{
+		"echo":    {{role, `{"choices":[{"delta":{"content":"Oh,"}}]}`, `{"choices":[{"delta":{"content":" it"}}]}`}, {role, `{"choices":[{"delta":{"content":"Oh,"}}]}`, `{"choices":[{"delta":{"content":" it"}}]}`}},
+		"no echo": {{role, `{"choices":[{"delta":{"content":","}}]}`, `{"choices":[{"delta":{"content":"Oh"}}]}`}, {role, `{"choices":[{"delta":{"content":"Oh,"}}]}`, `{"choices":[{"delta":{"content":"Oh"}}]}`}},
+		"no text": {{role, `{"choices":[{"delta":{},"finish_reason":"stop"}]}`}, {role, `{"choices":[{"delta":{"content":"Oh"},"finish_reason":"stop"}]}`}},
+	} {
+		o := &opening{word: "Oh", echo: true}
+		for i, in := range c[0] {
+			got, err := o.event(openai.Event{Raw: openai.AppendEvent(nil, []byte(in)), Data: []byte(in)}, openai.Usage{})
+			if err != nil || string(got) != "data: "+c[1][i]+"\n\n" {
+				t.Errorf("%s: %s became %s, %v", name, in, got, err)
+			}
+		}
+	}
+}
+
 func TestMayStop(t *testing.T) {
 	for _, c := range []struct {
 		stop string
