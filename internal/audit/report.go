@@ -86,8 +86,8 @@ func (p *page) fill(bundle *Sealed, e *Evidence, plan *Plan) error {
 
 const plotWidth, plotHeight = 640, 200
 
-// drawMatches shows each answer as a mark and the e-value after it as a line, with the
-// line that a claim must reach.
+// drawMatches shows each answer as a mark and the e-value after it as a line; in a
+// sequential test with the line that a claim must reach.
 func (p *page) drawMatches() template.HTML {
 	e := fingerprint.NewEvidence(p.Result.K, p.Result.Attempts)
 	logs := []float64{0}
@@ -95,8 +95,11 @@ func (p *page) drawMatches() template.HTML {
 		e.Add(r.Matched)
 		logs = append(logs, e.LogE())
 	}
-	needed := p.Result.Needed()
-	low, high := -1.0, needed*1.1
+	rules, needed := []float64{0}, p.Result.Needed()
+	low, high := -1.0, 1.0
+	if p.Plan.Stopping.Sequential {
+		rules, high = append(rules, needed), needed*1.1
+	}
 	for _, l := range logs {
 		low, high = math.Min(low, l), math.Max(high, l*1.05)
 	}
@@ -104,10 +107,13 @@ func (p *page) drawMatches() template.HTML {
 	x := func(i int) float64 { return 50 + float64(i)*(plotWidth-60)/float64(len(p.Rows)) }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="Evidence after each answer">`, plotWidth, plotHeight)
-	for _, l := range []float64{0, needed} {
+	for _, l := range rules {
 		fmt.Fprintf(&b, `<line x1="50" x2="%d" y1="%.1f" y2="%.1f" class="rule"/><text x="46" y="%.1f" text-anchor="end">e^%.0f</text>`, plotWidth-10, y(l), y(l), y(l)+4, l)
 	}
-	fmt.Fprintf(&b, `<text x="54" y="%.1f">a claim needs this</text><polyline class="curve" points="`, y(needed)-4)
+	if p.Plan.Stopping.Sequential {
+		fmt.Fprintf(&b, `<text x="54" y="%.1f">a claim needs this</text>`, y(needed)-4)
+	}
+	b.WriteString(`<polyline class="curve" points="`)
 	for i, l := range logs {
 		fmt.Fprintf(&b, "%.1f,%.1f ", x(i), y(l))
 	}
@@ -125,17 +131,20 @@ func (p *page) drawMatches() template.HTML {
 	return template.HTML(b.String()) //nolint:gosec // numbers and fixed words only
 }
 
-// drawChance shows how many matches an untaught endpoint gets in so many queries, and
-// how many this one got.
+// drawChance shows how many matches an untaught endpoint gets in so many queries, how
+// many this one got, and how many a claim needs where all are asked.
 func (p *page) drawChance() (template.HTML, error) {
 	n := max(p.Result.Asked, 1)
-	shares, top := make([]float64, n+1), 0.0
+	shares, top, enough := make([]float64, n+1), 0.0, n+1
 	for m := range shares {
 		above, err := fingerprint.BinomialTail(m, n, p.Result.K)
 		if err != nil {
 			return "", err
 		}
 		shares[m] = above.P
+		if above.P*float64(p.Result.Attempts) <= p.Result.Alpha {
+			enough = min(enough, m)
+		}
 		if m > 0 {
 			shares[m-1] -= above.P
 			top = math.Max(top, shares[m-1])
@@ -148,6 +157,9 @@ func (p *page) drawChance() (template.HTML, error) {
 	for m, share := range shares {
 		h := (plotHeight - 50) * share / top
 		fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="chance"/>`, 50+float64(m)*step, plotHeight-40-h, step*0.8, h)
+	}
+	if left := 50 + float64(enough)*step - 0.1*step; enough <= n && !p.Plan.Stopping.Sequential {
+		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="30" y2="%d" class="rule"/><text x="%.1f" y="44" text-anchor="end">a claim needs: %d</text>`, left, left, plotHeight-40, left-6, enough)
 	}
 	at := 50 + (float64(p.Result.Matched)+0.4)*step
 	fmt.Fprintf(&b, `<line x1="50" x2="%d" y1="%d" y2="%d" class="rule"/>`, plotWidth-10, plotHeight-40, plotHeight-40)

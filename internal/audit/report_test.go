@@ -22,7 +22,7 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	for _, want := range []string{"The endpoint answers as the model.", "chain state claimed", "reseller", "subject 19?", "20 of 20 answers match", "&lt;script", "<polyline"} {
+	for _, want := range []string{"The endpoint answers as the model.", "chain state claimed", "reseller", "subject 19?", "20 of 20 answers match", "a claim needs: 14<", "&lt;script", "<polyline"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the report lacks %q", want)
 		}
