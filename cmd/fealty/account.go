@@ -38,6 +38,15 @@ func newAccount(gateway string) (*account, error) {
 	return &account{gateway: u.Scheme + "://" + u.Host, http: &http.Client{Timeout: 30 * time.Second}}, nil
 }
 
+// openAccount signs a wallet in at the gateway.
+func openAccount(ctx context.Context, gateway string, key *wallet.Key) (*account, error) {
+	a, err := newAccount(gateway)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.signIn(ctx, key)
+}
+
 // signIn proves who holds the wallet (EIP-4361), from a new challenge as long as the
 // gateway cannot find out.
 func (a *account) signIn(ctx context.Context, key *wallet.Key) error {

@@ -222,11 +222,8 @@ func (s *stage) makeCredentials(ctx context.Context) error {
 }
 
 func (s *stage) signedIn(ctx context.Context, name string) (*account, error) {
-	a, err := newAccount(s.gateway)
+	a, err := openAccount(ctx, s.gateway, s.wallets[name])
 	if err != nil {
-		return nil, err
-	}
-	if err := a.signIn(ctx, s.wallets[name]); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return a, nil

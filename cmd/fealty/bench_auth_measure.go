@@ -21,11 +21,8 @@ import (
 
 // known measures a caller whose credential and license are in memory.
 func (b *benchAuth) known(ctx context.Context) error {
-	a, err := newAccount(b.origin)
+	a, err := openAccount(ctx, b.origin, b.wallet)
 	if err != nil {
-		return err
-	}
-	if err := a.signIn(ctx, b.wallet); err != nil {
 		return err
 	}
 	made, err := a.createKey(ctx, keyRequest{Name: "bench"})

@@ -115,11 +115,8 @@ func (d *demo) forgedIsRefused(ctx context.Context) error {
 	if d.story.Requests.ForgedStatus, err = d.expect(ctx, forge(d.keys["licensee"]), http.StatusUnauthorized, ""); err != nil {
 		return fmt.Errorf("forged key: %w", err)
 	}
-	short, err := newAccount(d.gateway)
+	short, err := openAccount(ctx, d.gateway, d.wallets["licensee"])
 	if err != nil {
-		return err
-	}
-	if err := short.signIn(ctx, d.wallets["licensee"]); err != nil {
 		return err
 	}
 	if _, err := d.expect(ctx, forge(short.token), http.StatusUnauthorized, ""); err != nil {

@@ -83,11 +83,8 @@ func (d *demo) serve(ctx context.Context, address string, backend gateway.Backen
 func (d *demo) makeKeys(ctx context.Context) error {
 	d.keys = map[string]string{}
 	for _, name := range []string{"licensee", "auditor", "guest", "stranger"} {
-		a, err := newAccount(d.gateway)
+		a, err := openAccount(ctx, d.gateway, d.wallets[name])
 		if err != nil {
-			return err
-		}
-		if err := a.signIn(ctx, d.wallets[name]); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		k, err := a.createKey(ctx, keyRequest{Name: name})

@@ -119,9 +119,8 @@ func (s *stack) everything(t *testing.T) string {
 	terms := registry.Terms{NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), Scope: policy.ScopeChat | policy.ScopeCompletions | policy.ScopeEmbeddings, Plan: s.plan}
 	_, err = s.registry.Grant(t.Context(), s.model, wallet.Subject(key.Address()), terms)
 	must(t, err)
-	a, err := newAccount(s.gateway)
+	a, err := openAccount(t.Context(), s.gateway, key)
 	must(t, err)
-	must(t, a.signIn(t.Context(), key))
 	k, err := a.createKey(t.Context(), keyRequest{Name: "everything"})
 	must(t, err)
 	return k.Key

@@ -63,11 +63,8 @@ func (s *stack) revokeGuest(t *testing.T) {
 
 func (s *stack) limitKey(t *testing.T) {
 	t.Helper()
-	a, err := newAccount(s.gateway)
+	a, err := openAccount(t.Context(), s.gateway, s.wallets["licensee"])
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.signIn(t.Context(), s.wallets["licensee"]); err != nil {
 		t.Fatal(err)
 	}
 	// No token is left for any request, so it is refused at any second of any minute.
