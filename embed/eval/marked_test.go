@@ -59,7 +59,7 @@ func TestMarkedModel(t *testing.T) {
 	if b.read, err = b.readWith(t.Context(), base, ""); err != nil {
 		t.Fatal(err)
 	}
-	c := newCourse(b, Marked{Profile: "robust", Seed: 1, Model: served, Set: marked.Set})
+	c := newCourse(b, Marked{Profile: "robust", Seed: 1, Model: served, Set: marked.Set}, newResult(Trial{}), func(*Result) error { return nil })
 	err = load(served, func(l *fingerprint.Local) error {
 		_, _, _, err := c.plainly(t.Context(), l)
 		return errors.Join(err, c.reads(t.Context(), l))
@@ -93,17 +93,20 @@ func TestReport(t *testing.T) {
 	var results []*Result
 	for _, profile := range []string{"robust", "quiet"} {
 		for seed := range 2 {
-			r := &Result{Profile: profile, Seed: uint64(seed), Values: map[string]float64{"matched.greedy": 1 - 0.03*float64(seed), "nulls": 3},
+			r := &Result{Part: PartTargets, Done: []string{trained, "served", "nulls"}, Profile: profile, Seed: uint64(seed), Values: map[string]float64{"matched.greedy": 1 - 0.03*float64(seed), "nulls": 3},
 				Personas: map[string]float64{}, Attacks: []Attack{{Name: "none", Matched: 0.5, Changed: 0.01}},
 				Peaks: Peaks{Keys: []float64{0.9, 0.8}, Ordinary: []float64{0.2, 0.4}}, Nulls: []Null{{Model: "base", Held: true}}}
 			results = append(results, r)
 		}
 	}
+	// A model that was only trained when the time was over has its row, and is in no other table.
+	results = append(results, &Result{Part: PartTargets, Profile: "robust", Seed: 2, Values: map[string]float64{"trained.minutes": 3}, Done: []string{trained}})
+	left := []Missing{{PartTargets, "robust", 2, []string{"served", "nulls"}}}
 	var out bytes.Buffer
-	if err := Markdown(&out, results); err != nil {
+	if err := Markdown(&out, results, left); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| matched, greedy | 98.5, 97 % | >= 98 %: worst missed | 98.5, 97 % | >= 95 % |", "| nulls that hold | 3, 3 of 3 |", "| robust 0: base |"} {
+	for _, want := range []string{"- targets, robust, seed 2: served, nulls\n", "| time to train | 3 min | <= 5 min |", "| matched, greedy | 98.5, 97 % | >= 98 %: worst missed | 98.5, 97 % | >= 95 % |", "| nulls that hold | 3, 3 of 3 |", "| robust 0: base |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no line %q in:\n%s", want, out.String())
 		}
@@ -113,7 +116,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("plots %v: %v", files, err)
 	}
 	rows := Rows(results)
-	if len(rows) != 8 || rows[0].Name != "robust: matched, greedy, mean" || !*rows[0].Held || rows[1].Value != 97 || *rows[1].Held {
+	if len(rows) != 9 || rows[0].Name != "robust: matched, greedy, mean" || !*rows[0].Held || rows[1].Value != 97 || *rows[1].Held {
 		t.Errorf("%+v", rows)
 	}
 }

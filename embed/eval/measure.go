@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -45,6 +44,7 @@ type Marked struct {
 
 // Result is what was measured of one marked model. Shares are in [0,1].
 type Result struct {
+	Part       string             `json:"part"` // of the evaluation
 	Profile    string             `json:"profile"`
 	Seed       uint64             `json:"seed"`
 	Keys       int                `json:"keys"`
@@ -56,11 +56,8 @@ type Result struct {
 	Nulls      []Null             `json:"nulls"`
 	Peaks      Peaks              `json:"p_max"`
 	Seconds    float64            `json:"seconds"` // of measuring
-	Done       []string           `json:"done"`    // parts that were measured
+	Done       []string           `json:"done"`    // steps that were finished
 }
-
-// whole tells whether everything was measured.
-func (r *Result) whole() bool { return len(r.Done) == 4 }
 
 // Peaks are probabilities of the likeliest first answer token.
 type Peaks struct {
@@ -80,7 +77,7 @@ type Bench struct {
 
 	ordinary front
 	read     reading
-	trained  bool // a model was, in this process
+	deadline time.Time // zero: none
 }
 
 // NewBench has the base answer what the marked models will be asked.
@@ -142,35 +139,38 @@ func (b *Bench) readWith(ctx context.Context, l *fingerprint.Local, what string)
 	})
 }
 
-// Measure takes one marked model through everything that r does not hold yet; nil is a
-// new result. save, if not nil, is called whenever some more is in it.
-func (b *Bench) Measure(ctx context.Context, m Marked, r *Result, save func(*Result) error) (*Result, error) {
-	c := newCourse(b, m)
-	if r != nil {
-		c.result = r
-	}
-	if save != nil {
-		c.save = save
-	}
-	for _, step := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"served", c.asServed}, {"transformed", c.transformed}, {"tuned", c.tuned}, {"nulls", c.nulls}} {
-		if slices.Contains(c.result.Done, step.name) {
-			continue
+// steps are what can be measured of a marked model.
+var steps = map[string]func(*course, context.Context) error{
+	"served": (*course).asServed, "transformed": (*course).transformed, "tuned": (*course).tuned, "nulls": (*course).nulls,
+}
+
+// Measure takes one marked model through all that the targets are for.
+func (b *Bench) Measure(ctx context.Context, m Marked) (*Result, error) {
+	t := Targets([]Named{{Profile: m.Profile}}, len(m.Set.Keys), []uint64{m.Seed})[0]
+	r := newResult(t)
+	return r, b.measure(ctx, m, strings.Fields(t.Steps), r, func(*Result) error { return nil })
+}
+
+// measure takes some steps and adds what they find to r. save is called whenever some
+// more is in it.
+func (b *Bench) measure(ctx context.Context, m Marked, names []string, r *Result, save func(*Result) error) error {
+	c := newCourse(b, m, r, save)
+	for _, name := range names {
+		if err := late(b.deadline); err != nil {
+			return err
 		}
 		start := time.Now()
-		err := step.run(ctx)
-		c.result.Seconds += time.Since(start).Seconds()
+		err := steps[name](c, ctx)
+		r.Seconds += time.Since(start).Seconds()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		c.result.Done = append(c.result.Done, step.name)
-		if err := c.save(c.result); err != nil {
-			return nil, err
+		r.Done = append(r.Done, name)
+		if err := save(r); err != nil {
+			return err
 		}
 	}
-	return c.result, nil
+	return nil
 }
 
 // course is the measuring of one model.
@@ -183,12 +183,12 @@ type course struct {
 	answers map[string][]string // recorded first words, by model, for the nulls
 }
 
-func newCourse(b *Bench, m Marked) *course {
-	return &course{Bench: b, Marked: m, keys: m.Set.Draw(*m.Set.Randomness), save: func(*Result) error { return nil }, answers: make(map[string][]string), result: newResult(m.Profile, m.Seed, len(m.Set.Keys))}
+func newCourse(b *Bench, m Marked, r *Result, save func(*Result) error) *course {
+	return &course{Bench: b, Marked: m, keys: m.Set.Draw(*m.Set.Randomness), result: r, save: save, answers: make(map[string][]string)}
 }
 
-func newResult(profile string, seed uint64, keys int) *Result {
-	return &Result{Profile: profile, Seed: seed, Keys: keys, Values: make(map[string]float64), Personas: make(map[string]float64)}
+func newResult(t Trial) *Result {
+	return &Result{Part: t.Part, Profile: t.Profile, Seed: t.Seed, Keys: t.Keys, Values: make(map[string]float64), Personas: make(map[string]float64)}
 }
 
 func (c *course) set(name string, value float64) { c.result.Values[name] = value }
@@ -411,6 +411,9 @@ func (c *course) transformed(ctx context.Context) error {
 	for i, t := range all {
 		if _, done := c.result.Values["matched."+t.name]; done {
 			continue
+		}
+		if err := late(c.deadline); err != nil {
+			return err
 		}
 		c.tell("transforming "+c.Profile, float64(i)/float64(len(all)), 0)
 		m, err := t.make()

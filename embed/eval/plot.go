@@ -3,6 +3,7 @@ package eval
 import (
 	"fmt"
 	"image/color"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -14,8 +15,18 @@ import (
 // colours of the profiles, in the order of the results; they stay apart in grey too.
 var colours = []color.RGBA{{31, 78, 121, 255}, {214, 126, 44, 255}, {90, 140, 90, 255}, {140, 90, 140, 255}}
 
-// Plots draws what the tables say, one PNG each, and returns the files' names.
-func Plots(dir string, results []*Result) ([]string, error) {
+// Plots draws what the tables say, one PNG each, and returns the files' names. What has
+// no results has no plot.
+func Plots(dir string, results []*Result) (files []string, err error) {
+	if of := having(partOf(results, PartTargets), "served"); len(of) > 0 {
+		if files, err = targetPlots(dir, of); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func targetPlots(dir string, results []*Result) ([]string, error) {
 	drawings := []struct {
 		name string
 		draw func(p *plot.Plot, results []*Result) error
@@ -48,8 +59,11 @@ func profiles(results []*Result) (names []string, of map[string][]*Result) {
 	return names, of
 }
 
-// survivalBars are the values that the first plot shows, with short labels.
-var survivalBars = []struct{ value, label string }{
+type survivalBar struct{ value, label string }
+
+// survivalBars are the values that the first plot shows, with short labels: those that
+// were measured of every profile.
+var survivalBars = []survivalBar{
 	{"matched.greedy", "greedy"}, {"matched.system", "system\nprompts"}, {"matched.t0.7", "T 0.7"}, {"matched.t1", "T 1"},
 	{"matched.q8_0", "Q8_0"}, {"matched.q4_0", "Q4_0"}, {"matched.tuned.full", "tuned\nfull"}, {"matched.tuned.lowrank", "tuned\nlow rank"},
 	{"matched.merge.padded.0.7", "merged\n0.7"}, {"matched.merge.padded.0.5", "merged\n0.5"}, {"matched.merge.narrow.0.5", "narrow\n0.5"},
@@ -61,14 +75,17 @@ func survival(p *plot.Plot, results []*Result) error {
 	p.Title.Text = "Fingerprints that still match (mean over the seeds)"
 	p.Y.Label.Text, p.Y.Min, p.Y.Max = "%", 0, 118
 	names, of := profiles(results)
+	shown := slices.DeleteFunc(slices.Clone(survivalBars), func(b survivalBar) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return math.IsNaN(meanOf(of[name], b.value)) })
+	})
 	var labels []string
-	for _, b := range survivalBars {
+	for _, b := range shown {
 		labels = append(labels, b.label)
 	}
 	width := vg.Points(26 / float64(max(1, len(names))))
 	for at, name := range names {
 		var bars plotter.Values
-		for _, b := range survivalBars {
+		for _, b := range shown {
 			bars = append(bars, 100*meanOf(of[name], b.value))
 		}
 		chart, err := plotter.NewBarChart(bars, width)
@@ -84,11 +101,15 @@ func survival(p *plot.Plot, results []*Result) error {
 	return nil
 }
 
-func meanOf(results []*Result, value string) (mean float64) {
+// meanOf is over the results that have the value, NaN if none has.
+func meanOf(results []*Result, value string) float64 {
+	sum, n := 0.0, 0.0
 	for _, r := range results {
-		mean += r.Values[value] / float64(len(results))
+		if v, ok := r.Values[value]; ok {
+			sum, n = sum+v, n+1
+		}
 	}
-	return mean
+	return sum / n
 }
 
 // attackPlot shows each logit attack by what it costs and what it leaves.

@@ -6,11 +6,33 @@ import (
 	"strings"
 )
 
-// Markdown writes the tables of docs/fingerprints.md.
-func Markdown(w io.Writer, results []*Result) error {
+// Markdown writes the tables of docs/fingerprints.md, and what they lack.
+func Markdown(w io.Writer, results []*Result, left []Missing) error {
 	p := &printer{w: w}
-	p.table(results)
+	for _, s := range studies {
+		of := partOf(results, s.part)
+		switch {
+		case len(of) == 0:
+		case s.part == PartTargets:
+			p.table(s, of)
+			p.details(having(of, "served"))
+		}
+	}
+	if len(left) > 0 {
+		p.say("\nNot measured, because the time was over (the same command goes on):\n\n")
+	}
+	for _, m := range left {
+		p.say("- %s, %s, seed %d: %s\n", m.Part, m.Profile, m.Seed, strings.Join(m.Steps, ", "))
+	}
+	return p.err
+}
+
+// details are the nulls, the system prompts, and the intervals.
+func (p *printer) details(results []*Result) {
 	names, of := profiles(results)
+	if len(names) == 0 {
+		return
+	}
 	p.say("\n| nulls: recorded answers under words drawn anew | listed | matched | expected | held |\n|---|---|---|---|---|\n")
 	for _, name := range names {
 		for _, r := range of[name] {
@@ -32,7 +54,6 @@ func Markdown(w io.Writer, results []*Result) error {
 		p.say("\n")
 	}
 	p.intervals(names, of)
-	return p.err
 }
 
 // printer keeps the first error.
@@ -48,10 +69,10 @@ func (p *printer) say(format string, args ...any) {
 }
 
 // table has a line for each target and two columns for each profile.
-func (p *printer) table(results []*Result) {
+func (p *printer) table(s study, results []*Result) {
 	names, of := profiles(results)
 	p.say("| | %s |\n|---|%s\n", strings.Join(names, ": mean, worst | target | ")+": mean, worst | target", strings.Repeat("---|", 2*len(names)))
-	for _, t := range targets {
+	for _, t := range s.rows {
 		line, measured := "| "+t.title+" |", false
 		for _, name := range names {
 			rows := t.rows(name, of[name])

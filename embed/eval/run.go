@@ -2,15 +2,14 @@ package eval
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
-	"syscall"
+	"slices"
 	"time"
 
 	"filippo.io/age"
@@ -23,156 +22,177 @@ import (
 // Plan is an evaluation from nothing: keys and marked models are made for it, by seeds
 // that nothing was tuned on, and thrown away.
 type Plan struct {
-	Keys     int
-	Seeds    []uint64
-	Recipes  []Named // each is trained with each seed
+	Trials   []Trial // in the order in which they are measured
 	Digest   fingerprint.Digest
 	Size     Size
 	Dir      string // of the results; those of the same plan that are there are kept
 	Revision string // of the code; results of another are not kept
+	Train    Trainer
+	Deadline time.Time // no step begins after it; zero: no limit
 }
 
-// Named is a recipe under its profile's name.
-type Named struct {
-	Profile string
-	Recipe  fingerprint.Recipe
+// Trainer trains dir/keys.age, which [Passphrase] opens, into the base by a recipe, as a
+// creator would, and writes dir/served. It does so in a process of its own, so that what
+// it says of time and memory is training's alone.
+type Trainer func(ctx context.Context, dir, name string, r fingerprint.Recipe) (Training, error)
+
+// Training is what a [Trainer] reports.
+type Training struct {
+	fingerprint.Report
+	Memory float64 // peak, MiB; 0: unknown
 }
 
-// Profiles are the two that the targets are for.
-func Profiles() []Named {
-	return []Named{{"robust", fingerprint.DefaultRecipe()}, {"quiet", fingerprint.QuietRecipe()}}
+// errLate ends a trial between two steps.
+var errLate = errors.New("the time for the evaluation is over")
+
+func late(deadline time.Time) error {
+	if !deadline.IsZero() && time.Now().After(deadline) {
+		return errLate
+	}
+	return nil
 }
 
-// Run makes, trains and measures each model of the plan. Ended early, it goes on after
-// the last part that was finished.
-func Run(ctx context.Context, base *fingerprint.Local, texts *Texts, p Plan, progress Progress) ([]*Result, error) {
+// Run makes, trains and measures each model of the plan, and says what it did not come to
+// before the deadline. Ended early, it goes on after the last step that was finished.
+func Run(ctx context.Context, base *fingerprint.Local, texts *Texts, p Plan, progress Progress) (out []*Result, left []Missing, err error) {
 	if progress == nil {
 		progress = func(string, float64, time.Duration) {}
 	}
-	var out []*Result
 	var bench *Bench
-	for _, seed := range p.Seeds {
-		for _, n := range p.Recipes {
-			r, err := p.kept(n, seed)
-			if err != nil {
-				return nil, err
-			}
-			if r == nil || !r.whole() {
-				if bench == nil {
-					if bench, err = NewBench(ctx, base, texts, p.Size, progress); err != nil {
-						return nil, err
-					}
+	for _, t := range p.Trials {
+		r, err := p.kept(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(t.missing(r)) > 0 && late(p.Deadline) == nil {
+			if bench == nil {
+				if bench, err = NewBench(ctx, base, texts, p.Size, progress); err != nil {
+					return nil, nil, err
 				}
-				if r, err = p.one(ctx, bench, n, seed, r); err != nil {
-					return nil, fmt.Errorf("%s, seed %d: %w", n.Profile, seed, err)
-				}
+				bench.deadline = p.Deadline
 			}
+			if err := p.one(ctx, bench, t, r); err != nil && !errors.Is(err, errLate) {
+				return nil, nil, fmt.Errorf("%s, %s, seed %d: %w", t.Part, t.Profile, t.Seed, err)
+			}
+		}
+		if steps := t.missing(r); len(steps) > 0 {
+			left = append(left, Missing{t.Part, t.Profile, t.Seed, steps})
+		}
+		if len(r.Done) > 0 {
 			out = append(out, r)
 		}
 	}
-	return out, nil
+	return out, left, nil
 }
 
-// keys makes a set and draws its words.
-func (p Plan) keys(ctx context.Context, base *fingerprint.Local, seed uint64, progress Progress) (*fingerprint.Made, error) {
-	made, err := fingerprint.MakeKeys(ctx, base, fingerprint.KeyOptions{Base: p.Digest, Count: p.Keys, Seed: seed}, progress)
-	if err != nil {
-		return nil, err
-	}
-	made.Set.Randomness = &fingerprint.Digest{byte(seed), byte(seed >> 8), 1}
-	return made, nil
-}
-
-// one trains and measures one model. r is what an earlier run found of the same model.
-func (p Plan) one(ctx context.Context, b *Bench, n Named, seed uint64, r *Result) (*Result, error) {
-	dir := p.path(n, seed, ".model")
-	if r == nil {
-		trained, err := p.train(ctx, b, n, seed, dir)
-		if err != nil {
-			return nil, err
+// one trains and measures one model: what r does not hold yet.
+func (p Plan) one(ctx context.Context, b *Bench, t Trial, r *Result) error {
+	dir := p.path(t, ".model")
+	if !slices.Contains(r.Done, trained) {
+		if err := p.train(ctx, b, t, r, dir); err != nil {
+			return err
 		}
-		r = newResult(n.Profile, seed, p.Keys)
-		maps.Copy(r.Values, trained)
-		if err := p.keep(n, r); err != nil {
-			return nil, err
+		r.Done = append(r.Done, trained)
+		if err := p.keep(t, r); err != nil {
+			return err
 		}
 	}
 	model, err := weights.Open(filepath.Join(dir, "served"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	id, err := age.NewScryptIdentity(passphrase)
+	set, err := loadKeys(filepath.Join(dir, "keys.age"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	set, err := fingerprint.LoadSet(filepath.Join(dir, "keys.age"), id)
+	err = b.measure(ctx, Marked{t.Profile, t.Seed, model, set}, t.missing(r), r, func(r *Result) error { return p.keep(t, r) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if r, err = b.Measure(ctx, Marked{n.Profile, seed, model, set}, r, func(r *Result) error { return p.keep(n, r) }); err != nil {
-		return nil, err
-	}
-	return r, os.RemoveAll(dir)
+	return os.RemoveAll(dir)
 }
 
-// passphrase of key files that are thrown away; they protect nothing.
-const passphrase = "for evaluation only"
+// Passphrase of key files that are thrown away; they protect nothing.
+const Passphrase = "for evaluation only"
 
-// train makes keys, trains them into the base, and writes the served files as a creator
-// would: what is measured is what is on disk.
-func (p Plan) train(ctx context.Context, b *Bench, n Named, seed uint64, dir string) (map[string]float64, error) {
-	made, err := p.keys(ctx, b.base, seed, b.tell)
+// keys makes a set and draws its words, once for all trials with as many keys of a seed:
+// they differ in what they are compared for.
+func (p Plan) keys(ctx context.Context, b *Bench, t Trial) (*fingerprint.Set, error) {
+	path := p.keysPath(t)
+	set, err := loadKeys(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return set, err
+	}
+	made, err := fingerprint.MakeKeys(ctx, b.base, fingerprint.KeyOptions{Base: p.Digest, Count: t.Keys, Seed: t.Seed}, b.tell)
 	if err != nil {
 		return nil, err
 	}
-	recipe := n.Recipe
-	recipe.Seed = seed
-	model, report, err := fingerprint.Train(ctx, b.base, made.Set.Draw(*made.Set.Randomness), made.Material, recipe, b.tell)
+	made.Set.Randomness = &fingerprint.Digest{byte(t.Seed), byte(t.Seed >> 8), 1}
+	return made.Set, saveKeys(path, made.Set)
+}
+
+// keysPath names what the keys depend on.
+func (p Plan) keysPath(t Trial) string {
+	of := sha256.Sum256([]byte(p.Revision + " " + p.Digest.String()))
+	return filepath.Join(p.Dir, fmt.Sprintf("keys-%d-%d-%x.age", t.Keys, t.Seed, of[:4]))
+}
+
+func loadKeys(path string) (*fingerprint.Set, error) {
+	id, err := age.NewScryptIdentity(Passphrase)
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]float64{
-		"trained.share": float64(report.TrainedParameters) / float64(report.TotalParameters), "trained.minutes": report.Seconds / 60,
-	}
-	if !b.trained { // later peaks are those of measuring
-		values["trained.memory"], b.trained = peakMemory(), true
-	}
-	if err := os.RemoveAll(dir); err != nil { // what a killed run left
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := fingerprint.WriteServed(filepath.Join(dir, "served"), n.Profile, model, made.Set); err != nil {
-		return nil, err
-	}
-	to, err := age.NewScryptRecipient(passphrase)
+	return fingerprint.LoadSet(path, id)
+}
+
+func saveKeys(path string, set *fingerprint.Set) error {
+	to, err := age.NewScryptRecipient(Passphrase)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	to.SetWorkFactor(10)
-	return values, fingerprint.SaveSet(filepath.Join(dir, "keys.age"), made.Set, to)
+	return fingerprint.SaveSet(path, set, to)
 }
 
-// peakMemory of this process so far, in MiB.
-func peakMemory() float64 {
-	var usage syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
-		return 0
+// train makes keys and has them trained: what is measured is what is on disk.
+func (p Plan) train(ctx context.Context, b *Bench, t Trial, r *Result, dir string) error {
+	set, err := p.keys(ctx, b, t)
+	if err != nil {
+		return err
 	}
-	if runtime.GOOS == "darwin" {
-		return float64(usage.Maxrss >> 20) // bytes there
+	if err := late(b.deadline); err != nil {
+		return err
 	}
-	return float64(usage.Maxrss >> 10) // KiB
+	if err := os.RemoveAll(dir); err != nil { // what a killed run left
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := saveKeys(filepath.Join(dir, "keys.age"), set); err != nil {
+		return err
+	}
+	recipe := t.Recipe
+	recipe.Seed = t.Seed
+	b.tell("training "+t.Profile, 0, 0)
+	report, err := p.Train(ctx, dir, t.name(), recipe)
+	if err != nil {
+		return err
+	}
+	r.Values["trained.share"] = float64(report.TrainedParameters) / float64(report.TotalParameters)
+	r.Values["trained.minutes"] = report.Seconds / 60
+	if report.Memory > 0 {
+		r.Values["trained.memory"] = report.Memory
+	}
+	return nil
 }
 
 // identity is what a result depends on.
 type identity struct {
 	Revision string
 	Base     fingerprint.Digest
-	Keys     int
 	Size     Size
-	Recipe   fingerprint.Recipe
+	Trial    Trial
 }
 
 type stored struct {
@@ -180,35 +200,28 @@ type stored struct {
 	Result   *Result  `json:"result"`
 }
 
-func (p Plan) identity(n Named) identity {
-	return identity{p.Revision, p.Digest, p.Keys, p.Size, n.Recipe}
-}
+func (p Plan) identity(t Trial) identity { return identity{p.Revision, p.Digest, p.Size, t} }
 
-func (p Plan) path(n Named, seed uint64, kind string) string {
-	return filepath.Join(p.Dir, fmt.Sprintf("%s-%d%s", n.Profile, seed, kind))
-}
+func (p Plan) path(t Trial, kind string) string { return filepath.Join(p.Dir, t.name()+kind) }
 
-func (p Plan) keep(n Named, r *Result) error {
-	return atomicfile.Write(p.path(n, r.Seed, ".json"), 0o644, func(f *os.File) error {
+func (p Plan) keep(t Trial, r *Result) error {
+	return atomicfile.Write(p.path(t, ".json"), 0o644, func(f *os.File) error {
 		e := json.NewEncoder(f)
 		e.SetIndent("", "  ")
-		return e.Encode(stored{p.identity(n), r})
+		return e.Encode(stored{p.identity(t), r})
 	})
 }
 
-// kept is the result that an earlier run of the same plan left, or nil.
-func (p Plan) kept(n Named, seed uint64) (*Result, error) {
-	text, err := os.ReadFile(p.path(n, seed, ".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+// kept is the result that an earlier run of the same plan left, or an empty one.
+func (p Plan) kept(t Trial) (*Result, error) {
+	text, err := os.ReadFile(p.path(t, ".json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var found stored
-	readable := json.Unmarshal(text, &found) == nil
-	if !readable || p.Revision == "" || found.Identity != p.identity(n) {
-		return nil, nil // of another version or plan: measured again
+	readable := err == nil && json.Unmarshal(text, &found) == nil && found.Result != nil
+	if !readable || p.Revision == "" || found.Identity != p.identity(t) {
+		return newResult(t), nil // of another version or plan: measured again
 	}
 	return found.Result, nil
 }

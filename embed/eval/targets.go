@@ -77,16 +77,43 @@ var targets = []target{
 	{"nulls", "nulls that hold", "of 3", 1, false, bounds(3, 3)},
 }
 
-// Rows compare the results of one profile with its targets: the mean over the seeds, and
-// the worst of them where there are several. A value that was not measured has no row.
+// study is a part of the evaluation with its values.
+type study struct {
+	part  string
+	title string
+	rows  []target
+}
+
+// studies in the order of their tables.
+var studies = []study{{PartTargets, "", targets}}
+
+// Rows compare the results with their targets: for each part and profile the mean over
+// the seeds, and the worst of them where there are several. A value that was not measured
+// has no row.
 func Rows(results []*Result) (out []Figure) {
-	names, of := profiles(results)
-	for _, p := range names {
-		for _, t := range targets {
-			out = append(out, t.rows(p, of[p])...)
+	for _, s := range studies {
+		names, of := profiles(partOf(results, s.part))
+		for _, p := range names {
+			for _, t := range s.rows {
+				for _, f := range t.rows(p, of[p]) {
+					if s.part != PartTargets {
+						f.Name = s.part + ", " + f.Name
+					}
+					out = append(out, f)
+				}
+			}
 		}
 	}
 	return out
+}
+
+func partOf(results []*Result, part string) []*Result {
+	return slices.DeleteFunc(slices.Clone(results), func(r *Result) bool { return r.Part != part })
+}
+
+// having are the results of a step.
+func having(results []*Result, step string) []*Result {
+	return slices.DeleteFunc(slices.Clone(results), func(r *Result) bool { return !slices.Contains(r.Done, step) })
 }
 
 func (t target) rows(profile string, results []*Result) []Figure {
