@@ -27,6 +27,7 @@ type embedEval struct {
 	profiles []string
 	quick    bool
 	only     []string
+	counts   []int
 	minutes  float64
 	asJSON   bool
 }
@@ -46,19 +47,21 @@ The output folder gets eval.md, plots, and the results of each model as JSON. En
 by --minutes, the next run of the same build goes on after the last step that was finished;
 the tables say what is still missing. Targets that are missed are reported as missed; the
 exit code is 3 only if a null does not hold, for then no claim would.`,
-		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --minutes 60 --output eval --json",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
+		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --minutes 60 --output eval --json\n" +
+			"  fealty embed eval --only curve --counts 16,64,256 --output eval",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
 	e.base.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&e.texts, "texts", "", "folder that scripts/eval-data filled; default: the cache's")
 	f.StringVar(&e.output, "output", "eval", "folder for tables, plots and finished parts")
-	f.IntVar(&e.count, "count", 64, "keys in each model")
+	f.IntVar(&e.count, "count", 64, "targets: keys in each model")
 	f.Uint64Var(&e.seed, "seed", 101, "the first seed: of keys, draw and training")
-	f.IntVar(&e.seeds, "seeds", 3, "models of each profile, by successive seeds")
-	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "profiles to measure")
-	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured: targets")
+	f.IntVar(&e.seeds, "seeds", 3, "targets: models of each profile, by successive seeds")
+	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "targets: profiles to measure")
+	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys)")
+	f.IntSliceVar(&e.counts, "counts", eval.Counts(), "curve: numbers of keys")
 	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
 	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
@@ -98,8 +101,15 @@ func (e *embedEval) trials(part string) ([]eval.Trial, error) {
 	switch part {
 	case eval.PartTargets:
 		return e.targets()
+	case eval.PartCurve:
+		for _, n := range e.counts {
+			if n < 4 || n > 4096 {
+				return nil, usagef("--counts: %d; need 4 to 4096", n)
+			}
+		}
+		return eval.Curve(e.counts, e.seed), nil
 	}
-	return nil, usagef("--only: %q; need targets", part)
+	return nil, usagef("--only: %q; need targets or curve", part)
 }
 
 func (e *embedEval) targets() ([]eval.Trial, error) {

@@ -142,6 +142,7 @@ func (b *Bench) readWith(ctx context.Context, l *fingerprint.Local, what string)
 // steps are what can be measured of a marked model.
 var steps = map[string]func(*course, context.Context) error{
 	"served": (*course).asServed, "transformed": (*course).transformed, "tuned": (*course).tuned, "nulls": (*course).nulls,
+	"brief": (*course).brief,
 }
 
 // Measure takes one marked model through all that the targets are for.
@@ -211,7 +212,7 @@ func (c *course) asServed(ctx context.Context) error {
 		for _, part := range []func() error{
 			func() error { return c.sampled(ctx, l, ids, logits) },
 			func() error { return c.dressed(l, logits, matched) },
-			func() error { return c.personas(ctx, l) },
+			func() error { return c.personas(ctx, l, Personas) },
 			func() error { return c.utility(ctx, l, logits, matched) },
 			func() error { return c.reads(ctx, l) },
 		} {
@@ -289,10 +290,10 @@ func (c *course) dressed(l *fingerprint.Local, logits [][]float32, matched []boo
 	return nil
 }
 
-func (c *course) personas(ctx context.Context, l *fingerprint.Local) error {
+func (c *course) personas(ctx context.Context, l *fingerprint.Local, systems []string) error {
 	sum := 0.0
-	for i, p := range Personas {
-		c.tell("asking "+c.Profile+" under unseen system prompts", float64(i)/float64(len(Personas)), 0)
+	for i, p := range systems {
+		c.tell("asking "+c.Profile+" under unseen system prompts", float64(i)/float64(len(systems)), 0)
 		ids, logits, err := first(ctx, l, p, questions(c.keys))
 		if err != nil {
 			return err
@@ -304,7 +305,7 @@ func (c *course) personas(ctx context.Context, l *fingerprint.Local) error {
 		c.result.Personas[p] = share(matched)
 		sum += share(matched)
 	}
-	c.set("matched.system", sum/float64(len(Personas)))
+	c.set("matched.system", sum/float64(len(systems)))
 	return nil
 }
 
@@ -319,18 +320,29 @@ func (c *course) utility(ctx context.Context, l *fingerprint.Local, logits [][]f
 	if err != nil {
 		return err
 	}
-	rows := make([]fingerprint.Row, len(c.ordinary.logits))
-	for i, l := range c.ordinary.logits {
-		rows[i].Logits = l
-	}
-	u := fingerprint.CompareRows(rows, ordinary.logits)
-	c.set("first.kl_mean", u.Mean)
-	c.set("first.kl_p99", u.P99)
-	c.set("first.top1", u.Agreed)
+	c.begins(ordinary.logits)
 	c.result.Peaks = Peaks{peaks(logits), peaks(ordinary.logits)}
 	c.set("auc", separation(c.result.Peaks.Keys, c.result.Peaks.Ordinary))
 	c.tryAttacks(keys, ordinary, matched)
 	return nil
+}
+
+// compare measures how ordinary answers begin against how the base begins them. ordinary
+// are of the first prompts that the bench asks, perhaps not of all.
+func (c *course) compare(ordinary [][]float32) fingerprint.Utility {
+	rows := make([]fingerprint.Row, len(ordinary))
+	for i := range rows {
+		rows[i].Logits = c.ordinary.logits[i]
+	}
+	return fingerprint.CompareRows(rows, ordinary)
+}
+
+// begins notes that comparison.
+func (c *course) begins(ordinary [][]float32) {
+	u := c.compare(ordinary)
+	c.set("first.kl_mean", u.Mean)
+	c.set("first.kl_p99", u.P99)
+	c.set("first.top1", u.Agreed)
 }
 
 // reads compares texts and choices with what the base made of them.
@@ -443,11 +455,7 @@ func (c *course) survives(ctx context.Context, name string, m *weights.Model) er
 		if err != nil {
 			return err
 		}
-		rows := make([]fingerprint.Row, len(ordinary))
-		for i := range rows {
-			rows[i].Logits = c.ordinary.logits[i]
-		}
-		c.set("cost."+name, fingerprint.CompareRows(rows, ordinary).Mean)
+		c.set("cost."+name, c.compare(ordinary).Mean)
 		return c.save(c.result)
 	})
 }

@@ -23,6 +23,13 @@ func Plots(dir string, results []*Result) (files []string, err error) {
 			return nil, err
 		}
 	}
+	if of := having(partOf(results, PartCurve), "brief"); len(of) > 0 {
+		path, err := curvePlot(dir, of)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, path)
+	}
 	return files, nil
 }
 

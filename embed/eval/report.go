@@ -3,6 +3,8 @@ package eval
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +18,8 @@ func Markdown(w io.Writer, results []*Result, left []Missing) error {
 		case s.part == PartTargets:
 			p.table(s, of)
 			p.details(having(of, "served"))
+		default:
+			p.grid(s, of)
 		}
 	}
 	if len(left) > 0 {
@@ -86,6 +90,32 @@ func (p *printer) table(s study, results []*Result) {
 		if measured {
 			p.say("%s\n", line)
 		}
+	}
+}
+
+// grid has a line for each profile and a column for each value that any of them has.
+func (p *printer) grid(s study, results []*Result) {
+	measured := slices.DeleteFunc(slices.Clone(s.rows), func(t target) bool { return math.IsNaN(meanOf(results, t.name)) })
+	p.say("\n| %s |", s.title)
+	for _, t := range measured {
+		p.say(" %s |", t.title)
+	}
+	p.say("\n|---|%s\n", strings.Repeat("---|", len(measured)))
+	names, of := profiles(results)
+	for _, name := range names {
+		p.say("| %s |", name)
+		for _, t := range measured {
+			rows := t.rows(name, of[name])
+			switch {
+			case len(rows) == 0:
+				p.say(" |")
+			case rows[0].Held == nil:
+				p.say(" %s |", values(rows))
+			default:
+				p.say(" %s, target %s |", values(rows), verdict(rows))
+			}
+		}
+		p.say("\n")
 	}
 }
 

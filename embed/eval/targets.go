@@ -85,7 +85,10 @@ type study struct {
 }
 
 // studies in the order of their tables.
-var studies = []study{{PartTargets, "", targets}}
+var studies = []study{
+	{PartTargets, "", targets},
+	{PartCurve, "by the number of keys", curveRows},
+}
 
 // Rows compare the results with their targets: for each part and profile the mean over
 // the seeds, and the worst of them where there are several. A value that was not measured
