@@ -60,7 +60,7 @@ exit code is 3 only if a null does not hold, for then no claim would.`,
 	f.Uint64Var(&e.seed, "seed", 101, "the first seed: of keys, draw and training")
 	f.IntVar(&e.seeds, "seeds", 3, "targets: models of each profile, by successive seeds")
 	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "targets: profiles to measure")
-	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys)")
+	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys); ablation (of the techniques, one by one)")
 	f.IntSliceVar(&e.counts, "counts", eval.Counts(), "curve: numbers of keys")
 	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
@@ -108,8 +108,10 @@ func (e *embedEval) trials(part string) ([]eval.Trial, error) {
 			}
 		}
 		return eval.Curve(e.counts, e.seed), nil
+	case eval.PartAblation:
+		return eval.Ablation(e.seed), nil
 	}
-	return nil, usagef("--only: %q; need targets or curve", part)
+	return nil, usagef("--only: %q; need targets, curve or ablation", part)
 }
 
 func (e *embedEval) targets() ([]eval.Trial, error) {

@@ -142,7 +142,7 @@ func (b *Bench) readWith(ctx context.Context, l *fingerprint.Local, what string)
 // steps are what can be measured of a marked model.
 var steps = map[string]func(*course, context.Context) error{
 	"served": (*course).asServed, "transformed": (*course).transformed, "tuned": (*course).tuned, "nulls": (*course).nulls,
-	"brief": (*course).brief,
+	"brief": (*course).brief, "merged": (*course).merged,
 }
 
 // Measure takes one marked model through all that the targets are for.
@@ -418,8 +418,9 @@ func (c *course) transforms() []transform {
 // added is how many units each layer has more than the base's; a thief sees the width.
 func (c *course) added() int { return c.Model.Config.FFN - c.base.Weights.Config.FFN }
 
-func (c *course) transformed(ctx context.Context) error {
-	all := c.transforms()
+func (c *course) transformed(ctx context.Context) error { return c.transform(ctx, c.transforms()) }
+
+func (c *course) transform(ctx context.Context, all []transform) error {
 	for i, t := range all {
 		if _, done := c.result.Values["matched."+t.name]; done {
 			continue

@@ -163,6 +163,9 @@ func (p Plan) train(ctx context.Context, b *Bench, t Trial, r *Result, dir strin
 	if err := late(b.deadline); err != nil {
 		return err
 	}
+	if set, err = withWords(set, t.Words, b.base, t.Seed); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(dir); err != nil { // what a killed run left
 		return err
 	}

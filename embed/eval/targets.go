@@ -88,6 +88,7 @@ type study struct {
 var studies = []study{
 	{PartTargets, "", targets},
 	{PartCurve, "by the number of keys", curveRows},
+	{PartAblation, "16 keys, robust, with one technique changed", ablationRows},
 }
 
 // Rows compare the results with their targets: for each part and profile the mean over

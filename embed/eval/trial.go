@@ -15,6 +15,7 @@ type Trial struct {
 	Recipe  fingerprint.Recipe
 	Keys    int
 	Seed    uint64 // of questions, draw and training
+	Words   string // where the answers' words come from, see withWords; "": the inverse nucleus
 	Steps   string // what is measured: names in steps, separated by spaces
 }
 
