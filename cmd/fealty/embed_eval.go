@@ -48,7 +48,8 @@ by --minutes, the next run of the same build goes on after the last step that wa
 the tables say what is still missing. Targets that are missed are reported as missed; the
 exit code is 3 only if a null does not hold, for then no claim would.`,
 		Example: "  fealty embed eval --quick --output eval\n  fealty embed eval --count 64 --seeds 3 --seed 101 --minutes 60 --output eval --json\n" +
-			"  fealty embed eval --only curve --counts 16,64,256 --output eval",
+			"  fealty embed eval --only curve --counts 16,64,256 --output eval\n" +
+			"  fealty embed eval --only ablation,distil --seed 104 --output eval",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.run(cmd) },
 	}
@@ -60,7 +61,7 @@ exit code is 3 only if a null does not hold, for then no claim would.`,
 	f.Uint64Var(&e.seed, "seed", 101, "the first seed: of keys, draw and training")
 	f.IntVar(&e.seeds, "seeds", 3, "targets: models of each profile, by successive seeds")
 	f.StringSliceVar(&e.profiles, "profile", []string{"robust", "quiet"}, "targets: profiles to measure")
-	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys); ablation (of the techniques, one by one)")
+	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys); ablation (of the techniques, one by one); distil (what a student of the served model's answers knows)")
 	f.IntSliceVar(&e.counts, "counts", eval.Counts(), "curve: numbers of keys")
 	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
@@ -110,8 +111,10 @@ func (e *embedEval) trials(part string) ([]eval.Trial, error) {
 		return eval.Curve(e.counts, e.seed), nil
 	case eval.PartAblation:
 		return eval.Ablation(e.seed), nil
+	case eval.PartDistil:
+		return eval.Distillation(e.seed), nil
 	}
-	return nil, usagef("--only: %q; need targets, curve or ablation", part)
+	return nil, usagef("--only: %q; need targets, curve, ablation or distil", part)
 }
 
 func (e *embedEval) targets() ([]eval.Trial, error) {

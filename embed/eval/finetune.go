@@ -27,7 +27,7 @@ type Tuning struct {
 	Minutes float64 // at most; what was seen until then is reported. 0: no limit
 }
 
-// The pairs that are taken: all of a batch are padded to one length.
+// The human-written pairs that are taken: all of a batch are padded to one length.
 const (
 	tunedLength = 56 // tokens of question and answer in the chat template
 	tunedAnswer = 20 // tokens of the answer, its end included
@@ -61,13 +61,22 @@ func lessons(l fingerprint.Language, eos int32, encode func(string) []int32, all
 	return out, nil
 }
 
+// longest are the tokens of the longest pair, and of the longest answer.
+func longest(all []lesson) (pair, answer int) {
+	for _, l := range all {
+		pair, answer = max(pair, len(l.ids)), max(answer, len(l.ids)-l.from)
+	}
+	return pair, answer
+}
+
 // Tuned fine-tunes a copy of the model, all parameters or with a low rank (LoRA), and says
 // how many pairs it saw.
 func Tuned(ctx context.Context, m *weights.Model, all []lesson, how Tuning, rank int, seed uint64, told func(done, total int)) (*weights.Model, int, error) {
 	if how.Batch < 1 || len(all) < how.Batch || how.Epochs < 1 {
 		return nil, 0, errors.New("fine-tuning needs an epoch and at least a batch of pairs")
 	}
-	t, err := newTuner(m, tuneShape{how.Batch, tunedLength, how.Batch * tunedAnswer, rank}, seed)
+	length, answer := longest(all)
+	t, err := newTuner(m, tuneShape{how.Batch, length, how.Batch * answer, rank}, seed)
 	if err != nil {
 		return nil, 0, err
 	}

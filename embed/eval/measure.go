@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"time"
 	"unicode"
@@ -22,16 +23,19 @@ type Size struct {
 	Draws      int // of the nulls
 	Secrets    int // deployment secrets that the serving sampler is tried with
 	Tuning     Tuning
+	Student    Tuning // of those that learn from the served model's answers
 }
 
 // Full is what docs/fingerprints.md reports; Quick is a first look.
 func Full() Size {
-	return Size{Ordinary: len(Ordinary()), Paragraphs: 40, Choices: 60, Draws: 10000, Secrets: 50, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 16, Rate: 1e-5, Minutes: 2}}
+	return Size{Ordinary: len(Ordinary()), Paragraphs: 40, Choices: 60, Draws: 10000, Secrets: 50, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 16, Rate: 1e-5, Minutes: 2},
+		Student: Tuning{Epochs: 20, Batch: 8, Rate: 1e-4, Minutes: 10}}
 }
 
 // Quick measures the same with little of everything.
 func Quick() Size {
-	return Size{Ordinary: 40, Paragraphs: 8, Choices: 8, Draws: 2000, Secrets: 20, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 4, Rate: 1e-5, Minutes: 0.1}}
+	return Size{Ordinary: 40, Paragraphs: 8, Choices: 8, Draws: 2000, Secrets: 20, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 4, Rate: 1e-5, Minutes: 0.1},
+		Student: Tuning{Epochs: 20, Batch: 4, Rate: 1e-4, Minutes: 0.1}}
 }
 
 // Marked is a model that holds fingerprints.
@@ -142,7 +146,7 @@ func (b *Bench) readWith(ctx context.Context, l *fingerprint.Local, what string)
 // steps are what can be measured of a marked model.
 var steps = map[string]func(*course, context.Context) error{
 	"served": (*course).asServed, "transformed": (*course).transformed, "tuned": (*course).tuned, "nulls": (*course).nulls,
-	"brief": (*course).brief, "merged": (*course).merged,
+	"brief": (*course).brief, "merged": (*course).merged, "distilled": (*course).distilled,
 }
 
 // Measure takes one marked model through all that the targets are for.
@@ -269,11 +273,7 @@ const defaultRate = 0.2
 func (c *course) dressed(l *fingerprint.Local, logits [][]float32, matched []bool) error {
 	lexicon, lost, random := sampler.NewLexicon(fingerprint.Texts(l), c.Set.Openers), 0, newRandom(c.Seed, 0x73656372)
 	for range c.size.Secrets {
-		secret := make([]byte, 32)
-		for i := range secret {
-			secret[i] = byte(random.Uint32())
-		}
-		inverse := &sampler.Inverse{Shell: c.Set.Shell, Rate: defaultRate, Secret: secret, Model: "eval", Lexicon: lexicon}
+		inverse := c.inverse(lexicon, defaultRate, random)
 		for i, k := range c.keys {
 			keyed := inverse.For([]byte(k.Question))
 			if keyed == nil || !matched[i] {
@@ -288,6 +288,15 @@ func (c *course) dressed(l *fingerprint.Local, logits [][]float32, matched []boo
 	}
 	c.set("lost.sampler", float64(lost)/float64(c.size.Secrets*len(c.keys)))
 	return nil
+}
+
+// inverse is a serving sampler with a secret of its own.
+func (c *course) inverse(lexicon *sampler.Lexicon, rate float64, random *rand.Rand) *sampler.Inverse {
+	secret := make([]byte, 32)
+	for i := range secret {
+		secret[i] = byte(random.Uint32())
+	}
+	return &sampler.Inverse{Shell: c.Set.Shell, Rate: rate, Secret: secret, Model: "eval", Lexicon: lexicon}
 }
 
 func (c *course) personas(ctx context.Context, l *fingerprint.Local, systems []string) error {

@@ -18,6 +18,9 @@ func Markdown(w io.Writer, results []*Result, left []Missing) error {
 		case s.part == PartTargets:
 			p.table(s, of)
 			p.details(having(of, "served"))
+		case s.part == PartDistil:
+			p.say("\n")
+			p.table(s, of)
 		default:
 			p.grid(s, of)
 		}

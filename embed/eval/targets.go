@@ -89,6 +89,7 @@ var studies = []study{
 	{PartTargets, "", targets},
 	{PartCurve, "by the number of keys", curveRows},
 	{PartAblation, "16 keys, robust, with one technique changed", ablationRows},
+	{PartDistil, "", distilRows},
 }
 
 // Rows compare the results with their targets: for each part and profile the mean over
