@@ -92,7 +92,12 @@ func (e *embedEval) plan() (eval.Plan, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Trials = append(p.Trials, trials...)
+		for _, t := range trials {
+			if slices.Contains(p.Trials, t) {
+				return p, usagef("--only, --profile or --counts names %s, %s twice", t.Part, t.Profile)
+			}
+			p.Trials = append(p.Trials, t)
+		}
 	}
 	return p, nil
 }

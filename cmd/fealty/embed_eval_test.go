@@ -36,6 +36,7 @@ func TestEmbedEvalRefuses(t *testing.T) {
 		"unknown profile":  {[]string{"--profile", "loud"}, "--profile"},
 		"few keys":         {[]string{"--count", "1"}, "--count: 1"},
 		"a point too far":  {[]string{"--only", "curve", "--counts", "16,100000"}, "--counts: 100000"},
+		"a point twice":    {[]string{"--only", "targets,curve", "--counts", "16,64,16"}, "curve, 16 keys twice"},
 		"negative minutes": {[]string{"--minutes", "-1"}, "--minutes: -1"},
 	} {
 		if code, _, errs := attempt(t, append([]string{"embed", "eval"}, c.args...)...); code != exitUsage || !strings.Contains(errs, c.want) {

@@ -4,9 +4,10 @@
 // It changes a served model as a thief or a customer would (quantise, merge,
 // prune, cut, fine-tune), asks it under other circumstances (system prompts,
 // temperatures, samplers, masked logits), and counts with package embed's own
-// matching. It trains no fingerprint and knows no recipe, so that what it reports
-// was not tuned on it. Its texts come from distribution packages by way of
+// matching. Its models are trained by 'fealty embed train', by the recipes of the
+// profiles and by some that leave a technique out; it tunes none, so that what it
+// reports was not tuned on it. Its texts come from distribution packages by way of
 // scripts/eval-data; those that train a transform never measure.
 //
-// Start with [Measure] and [Nulls].
+// Start with [Run] and [Nulls].
 package eval

@@ -149,14 +149,7 @@ var steps = map[string]func(*course, context.Context) error{
 	"brief": (*course).brief, "merged": (*course).merged, "distilled": (*course).distilled,
 }
 
-// Measure takes one marked model through all that the targets are for.
-func (b *Bench) Measure(ctx context.Context, m Marked) (*Result, error) {
-	t := Targets([]Named{{Profile: m.Profile}}, len(m.Set.Keys), []uint64{m.Seed})[0]
-	r := newResult(t)
-	return r, b.measure(ctx, m, strings.Fields(t.Steps), r, func(*Result) error { return nil })
-}
-
-// measure takes some steps and adds what they find to r. save is called whenever some
+// measure takes a marked model through some steps and adds what they find to r. save is called whenever some
 // more is in it.
 func (b *Bench) measure(ctx context.Context, m Marked, names []string, r *Result, save func(*Result) error) error {
 	c := newCourse(b, m, r, save)
