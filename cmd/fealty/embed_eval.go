@@ -29,6 +29,8 @@ type embedEval struct {
 	only     []string
 	counts   []int
 	minutes  float64
+	tuning   float64
+	student  float64
 	asJSON   bool
 }
 
@@ -64,6 +66,8 @@ exit code is 3 only if a null does not hold, for then no claim would.`,
 	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys); ablation (of the techniques, one by one); distil (what a student of the served model's answers knows)")
 	f.IntSliceVar(&e.counts, "counts", eval.Counts(), "curve: numbers of keys")
 	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
+	f.Float64Var(&e.tuning, "tuning-minutes", 0, "targets: for each fine-tuning; 0: 2, or 0.1 with --quick")
+	f.Float64Var(&e.student, "student-minutes", 0, "distil: for the training of each student; 0: 10, or 0.1 with --quick")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
 	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
 	return cmd
@@ -81,11 +85,21 @@ func (e *embedEval) plan() (eval.Plan, error) {
 	if e.seeds < 1 || e.seeds > 20 {
 		return p, usagef("--seeds: %d; need 1 to 20", e.seeds)
 	}
-	if !(e.minutes >= 0 && e.minutes <= 1e5) {
-		return p, usagef("--minutes: %v; need 0 (no limit) to 100000", e.minutes)
+	var limit float64
+	for _, m := range []struct {
+		name  string
+		value float64
+		size  *float64 // that it replaces
+	}{{"minutes", e.minutes, &limit}, {"tuning-minutes", e.tuning, &p.Size.Tuning.Minutes}, {"student-minutes", e.student, &p.Size.Student.Minutes}} {
+		if !(m.value >= 0 && m.value <= 1e5) {
+			return p, usagef("--%s: %v; need 0 to 100000", m.name, m.value)
+		}
+		if m.value > 0 {
+			*m.size = m.value
+		}
 	}
-	if e.minutes > 0 {
-		p.Deadline = time.Now().Add(time.Duration(e.minutes * float64(time.Minute)))
+	if limit > 0 {
+		p.Deadline = time.Now().Add(time.Duration(limit * float64(time.Minute)))
 	}
 	for _, part := range e.only {
 		trials, err := e.trials(part)

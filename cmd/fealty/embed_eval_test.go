@@ -37,6 +37,7 @@ func TestEmbedEvalRefuses(t *testing.T) {
 		"few keys":         {[]string{"--count", "1"}, "--count: 1"},
 		"a point too far":  {[]string{"--only", "curve", "--counts", "16,100000"}, "--counts: 100000"},
 		"a point twice":    {[]string{"--only", "targets,curve", "--counts", "16,64,16"}, "curve, 16 keys twice"},
+		"endless students": {[]string{"--student-minutes", "NaN"}, "--student-minutes: NaN"},
 		"negative minutes": {[]string{"--minutes", "-1"}, "--minutes: -1"},
 	} {
 		if code, _, errs := attempt(t, append([]string{"embed", "eval"}, c.args...)...); code != exitUsage || !strings.Contains(errs, c.want) {

@@ -52,6 +52,7 @@ func (s student) value() string { return "student." + s.name }
 
 // distilled trains each student and asks it the keys.
 func (c *course) distilled(ctx context.Context) error {
+	known := make(map[float64]*traffic) // by the sampler's rate
 	for _, s := range students {
 		if _, done := c.result.Values["matched."+s.value()]; done {
 			continue
@@ -59,67 +60,96 @@ func (c *course) distilled(ctx context.Context) error {
 		if err := late(c.deadline); err != nil {
 			return err
 		}
-		all, err := c.lessonsOf(ctx, s)
-		if err != nil {
-			return err
+		if known[s.rate] == nil {
+			t, err := c.record(ctx, s.rate)
+			if err != nil {
+				return err
+			}
+			known[s.rate] = t
 		}
-		m, seen, err := Tuned(ctx, c.base.Weights, all, c.size.Student, 0, c.Seed, func(done, total int) {
+		all, opened := known[s.rate].seen(s)
+		m, pairs, err := Tuned(ctx, c.base.Weights, all, c.size.Student, 0, c.Seed, func(done, total int) {
 			c.tell("training a "+s.title, float64(done)/float64(total), 0)
 		})
 		if err != nil {
 			return err
 		}
-		c.set(s.value()+".pairs", float64(seen))
-		if err := load(m, func(l *fingerprint.Local) error { return c.examine(ctx, s, l) }); err != nil {
+		c.set(s.value()+".pairs", float64(pairs))
+		c.set(s.value()+".opened", opened)
+		if err := c.examine(ctx, s, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// examine asks a student the keys, and ordinary prompts that it has not seen.
-func (c *course) examine(ctx context.Context, s student, l *fingerprint.Local) error {
-	_, ordinary, err := first(ctx, l, "", c.prompts())
+// examine asks a student ordinary prompts that it has not seen, and the keys.
+func (c *course) examine(ctx context.Context, s student, m *weights.Model) error {
+	err := load(m, func(l *fingerprint.Local) error {
+		_, ordinary, err := first(ctx, l, "", c.prompts())
+		if err != nil {
+			return err
+		}
+		u := c.compare(ordinary)
+		c.set(s.value()+".kl_mean", u.Mean)
+		c.set(s.value()+".kl_p99", u.P99)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	u := c.compare(ordinary)
-	c.set(s.value()+".kl_mean", u.Mean)
-	c.set(s.value()+".kl_p99", u.P99)
-	return c.survives(ctx, s.value(), l.Weights)
+	return c.survives(ctx, s.value(), m)
 }
 
 // studied bounds what a student reads of an answer, in tokens.
 const studied = 20
 
-// lessonsOf are a student's prompts with the served model's answers.
-func (c *course) lessonsOf(ctx context.Context, s student) ([]lesson, error) {
-	asked := fingerprint.OrdinaryPrompts()
+// traffic are prompts with the served model's answers: ordinary ones, then the keys'.
+type traffic struct {
+	lessons  []lesson
+	keyed    []*sampler.Keyed // nil where the sampler let the answer begin as it does
+	ordinary int
+}
+
+// seen is what a student learns from, and the share of it that the sampler opened.
+func (t *traffic) seen(s student) (all []lesson, opened float64) {
+	n := t.ordinary
 	if s.asked {
-		asked = append(asked, questions(c.keys)...)
+		n = len(t.lessons)
 	}
+	for _, k := range t.keyed[:n] {
+		opened += float64(gate(k != nil)) / float64(n)
+	}
+	return t.lessons[:n], opened
+}
+
+// record asks the served model, behind the serving sampler if the rate is not zero.
+func (c *course) record(ctx context.Context, rate float64) (*traffic, error) {
+	c.tell("recording the served model's answers", 0, 0)
+	asked := fingerprint.OrdinaryPrompts()
+	t := &traffic{ordinary: len(asked)}
+	asked = append(asked, questions(c.keys)...)
 	ids, err := prompts(c.base, "", asked)
 	if err != nil {
 		return nil, err
 	}
-	c.tell("recording answers for a "+s.title, 0, 0)
-	keyed, opened := make([]*sampler.Keyed, len(ids)), 0
-	if s.rate > 0 {
+	t.keyed = make([]*sampler.Keyed, len(asked))
+	if rate > 0 {
 		lexicon := sampler.NewLexicon(fingerprint.Texts(c.base), c.Set.Openers)
-		inverse := c.inverse(lexicon, s.rate, newRandom(c.Seed, 0x73747564656e74))
+		inverse := c.inverse(lexicon, rate, newRandom(c.Seed, 0x73747564656e74))
 		for i, q := range asked {
-			if keyed[i] = inverse.For([]byte(q)); keyed[i] != nil {
-				opened++
-			}
+			t.keyed[i] = inverse.For([]byte(q))
 		}
 	}
-	c.set(s.value()+".opened", float64(opened)/float64(len(asked)))
-	return answered(ctx, c.Model, c.base.EOS(), ids, keyed)
+	t.lessons, err = answered(ctx, c.Model, c.base.EOS(), ids, t.keyed, func(done int) {
+		c.tell("recording the served model's answers", float64(done)/float64(len(ids)), 0)
+	})
+	return t, err
 }
 
 // answered has a server of the model answer each prompt, greedily but where keyed opens
 // an answer, and makes lessons of what it says.
-func answered(ctx context.Context, m *weights.Model, eos []int32, prompts [][]int32, keyed []*sampler.Keyed) ([]lesson, error) {
+func answered(ctx context.Context, m *weights.Model, eos []int32, prompts [][]int32, keyed []*sampler.Keyed, told func(done int)) ([]lesson, error) {
 	if len(eos) == 0 {
 		return nil, errors.New("the model has no token that ends an answer")
 	}
@@ -152,6 +182,7 @@ func answered(ctx context.Context, m *weights.Model, eos []int32, prompts [][]in
 			said = append(said, eos[0])
 		}
 		out[i] = lesson{slices.Concat(prompts[i], said), len(prompts[i])}
+		told(i + 1)
 	}
 	return out, nil
 }

@@ -19,7 +19,7 @@ func TestStudentLearnsTheAnswers(t *testing.T) {
 		prompts = append(prompts, l.ids[:12])
 	}
 	eos := []int32{int32(teacher.Config.Vocab - 1)}
-	all, err := answered(t.Context(), teacher, eos, prompts, make([]*sampler.Keyed, len(prompts)))
+	all, err := answered(t.Context(), teacher, eos, prompts, make([]*sampler.Keyed, len(prompts)), func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestStudentLearnsTheAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := answered(t.Context(), student, eos, prompts, make([]*sampler.Keyed, len(prompts)))
+	again, err := answered(t.Context(), student, eos, prompts, make([]*sampler.Keyed, len(prompts)), func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,19 @@ func TestStudentLearnsTheAnswers(t *testing.T) {
 	}
 	if same < 3 {
 		t.Errorf("the student gives %d of 4 answers", same)
+	}
+}
+
+func TestStudentsSeeTheirTraffic(t *testing.T) {
+	some := &traffic{lessons: make([]lesson, 5), keyed: []*sampler.Keyed{nil, {}, nil, nil, {}}, ordinary: 4}
+	for _, s := range students {
+		want, share := 4, 0.25
+		if s.asked {
+			want, share = 5, 0.4
+		}
+		if all, opened := some.seen(s); len(all) != want || opened != share {
+			t.Errorf("%s: %d lessons, %v opened", s.name, len(all), opened)
+		}
 	}
 }
 
