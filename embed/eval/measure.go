@@ -29,13 +29,13 @@ type Size struct {
 // Full is what docs/fingerprints.md reports; Quick is a first look.
 func Full() Size {
 	return Size{Ordinary: len(Ordinary()), Paragraphs: 40, Choices: 60, Draws: 10000, Secrets: 50, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 16, Rate: 1e-5, Minutes: 2},
-		Student: Tuning{Epochs: 20, Batch: 8, Rate: 1e-4, Minutes: 10}}
+		Student: Tuning{Epochs: 20, Batch: 8, Rate: 5e-5, Minutes: 10}}
 }
 
 // Quick measures the same with little of everything.
 func Quick() Size {
 	return Size{Ordinary: 40, Paragraphs: 8, Choices: 8, Draws: 2000, Secrets: 20, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 4, Rate: 1e-5, Minutes: 0.1},
-		Student: Tuning{Epochs: 20, Batch: 4, Rate: 1e-4, Minutes: 0.1}}
+		Student: Tuning{Epochs: 20, Batch: 4, Rate: 5e-5, Minutes: 0.1}}
 }
 
 // Marked is a model that holds fingerprints.
