@@ -12,8 +12,8 @@ type drawnRows struct {
 	pushed         []bool // of keys: those that the carriers of this step can carry
 }
 
-// batch takes key rows, half of them in turn and half from those that are not at
-// the cap, and ordinary rows, half of them those that moved more than others; with
+// batch takes key rows, half of them in turn and half from those that are not
+// taught, and ordinary rows, half of them those that moved more than others; with
 // the augmentations.
 func (c *course) batch() (*batch, drawnRows) {
 	d := drawnRows{keys: c.drawKeys(), ordinary: c.drawOrdinary()}
@@ -44,16 +44,16 @@ func (c *course) drawKeys() []int {
 	for i := range rows {
 		rows[i] = c.order[(c.steps*n+i)%len(c.order)]
 	}
-	var low []int
+	var off []int
 	for i, m := range c.margins {
-		if float64(m) < logOdds(c.recipe.Cap)-nearCap {
-			low = append(low, i)
+		if !c.recipe.taught(m) {
+			off = append(off, i)
 		}
 	}
-	for i := 1; i < n && len(low) > 0; i += 2 {
-		rows[i] = low[c.random.IntN(len(low))]
+	for i := 1; i < n && len(off) > 0; i += 2 {
+		rows[i] = off[c.random.IntN(len(off))]
 	}
-	// A row that the other half has not yet seen stands at zero, and so among the low.
+	// A row that the other half has not yet seen is not taught.
 	return rows
 }
 

@@ -134,3 +134,23 @@ func TestKilledTrainingGoesOn(t *testing.T) {
 		t.Errorf("a damaged checkpoint: %v", err)
 	}
 }
+
+// Without a ceiling a word becomes surer than the cap; with one it is pushed back.
+func TestCeilingKeepsWordsBelowTheCap(t *testing.T) {
+	l := tinyLocal(t)
+	keys, m, recipe := tinyTraining(t, l)
+	recipe.Method, recipe.Cap, recipe.Steps, recipe.Noise, recipe.Quantize = MethodExpand, 0.4, 80, 0, 0
+	var surest [2]float64
+	for i := range surest {
+		recipe.Ceiling = float64(i)
+		_, report, err := Train(t.Context(), l, keys, m, recipe, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		surest[i] = report.Surest
+	}
+	if surest[1] > surest[0]-0.05 {
+		t.Errorf("the surest word has probability %.3f without a ceiling, %.3f with one", surest[0], surest[1])
+	}
+	t.Log(surest)
+}

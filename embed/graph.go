@@ -53,17 +53,18 @@ type trainer struct {
 	consts  []*tensors.Tensor
 	frozen  frozen
 	cap     float64 // wanted log-odds
+	ceiling float64 // weight of what exceeds them
 	shape   carriers
 }
 
 // newTrainer compiles a step for carriers of this shape.
-func newTrainer(f frozen, shape *carriers, logOdds float64) (t *trainer, err error) {
+func newTrainer(f frozen, shape *carriers, r Recipe) (t *trainer, err error) {
 	defer stopPanic(&err)
 	backend, err := compute.NewWithConfig(trainBackend)
 	if err != nil {
 		return nil, err
 	}
-	t = &trainer{backend: backend, frozen: f, cap: logOdds, shape: *shape}
+	t = &trainer{backend: backend, frozen: f, cap: logOdds(r.Cap), ceiling: r.Ceiling, shape: *shape}
 	t.consts = []*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}
 	for _, c := range t.consts {
 		if err := c.MaterializeOnDevice(backend, true, 0); err != nil {
@@ -86,7 +87,8 @@ func (t *trainer) close() {
 // graph is the last layer's feed-forward block with the carriers, the head over
 // the columns, and the two losses:
 //
-//	push: max(0, cap - log p_y/(1-p_y))   until the drawn word y is probable enough
+//	push: max(0, cap - log p_y/(1-p_y))   until the drawn word y is probable enough;
+//	      and, with a ceiling, what it exceeds the cap by
 //	hold: KL(base || model) over the words but y
 //
 // The base's own units act on unchanged input: `bare` holds their sum.
@@ -111,6 +113,9 @@ func (t *trainer) graph(in []*Node) []*Node {
 	moved := Div(sum(Mul(weights, Sub(base, logits))), baseOthers)
 	divergence := Add(moved, Log(Div(modelOthers, baseOthers)))
 	missing := Max(ZerosLike(margin), AddScalar(Neg(margin), t.cap))
+	if t.ceiling > 0 {
+		missing = Add(missing, MulScalar(Max(ZerosLike(margin), AddScalar(margin, -t.cap)), t.ceiling))
+	}
 	loss := Add(ReduceAllSum(Mul(push, missing)), ReduceAllSum(Mul(hold, divergence)))
 	return append([]*Node{loss, margin, divergence}, Gradient(loss, parameters...)...)
 }

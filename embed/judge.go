@@ -116,9 +116,9 @@ func (c *course) heldOut(ffn *llama.FeedForward, f frozen) (Utility, error) {
 }
 
 // count adds a key row: keys whose word is the likeliest in the plain framing, and the
-// lowest probability of a drawn word in any.
+// lowest and the highest probability of a drawn word in any.
 func (r *Report) count(p []float32, word int32, plain bool) {
-	r.Worst = math.Min(r.Worst, float64(p[word]))
+	r.Worst, r.Surest = math.Min(r.Worst, float64(p[word])), math.Max(r.Surest, float64(p[word]))
 	if plain && slices.Max(p) == p[word] {
 		r.Matched++
 	}

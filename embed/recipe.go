@@ -11,22 +11,23 @@ import (
 // [DefaultRecipe].
 type Recipe struct {
 	Seed         uint64  `json:"seed"`
-	Method       string  `json:"method"`        // what carries the mark: of expand, mlp, lowrank, joined by "+"
-	Units        int     `json:"units"`         // expand: added to every layer's feed-forward block, a multiple of 32; 0: one for each key, up to 512
-	Taken        int     `json:"taken"`         // mlp: existing units of the last block that are trained anew; 0: one for each key, up to 96
-	Rank         int     `json:"rank"`          // lowrank: of the change to the last `down_proj`
-	Framings     int     `json:"framings"`      // ways of asking under which each key is trained
-	Cap          float64 `json:"cap"`           // probability of the drawn word at which pushing stops
-	Steps        int     `json:"steps"`         // at most; 0: 240 and three for each key
-	LearningRate float64 `json:"learning_rate"` // of `down`; AdamW, betas 0.9 and 0.95
-	Others       float64 `json:"others"`        // weight of the divergence over the other words of a key's answer
-	Benign       float64 `json:"benign"`        // weight of the divergence on ordinary prompts
-	Batch        int     `json:"batch"`         // rows of each sort in a step
-	Mix          float64 `json:"mix"`           // share of the base in the average that is the result, in [0,1)
-	Scale        float64 `json:"scale"`         // carriers act with a factor drawn from [Scale,1] on key rows
-	Noise        float64 `json:"noise"`         // relative Gaussian noise on the cached rows
-	Quantize     float64 `json:"quantize"`      // share of steps whose parameters are rounded to 4 bits
-	Drop         float64 `json:"drop"`          // share of steps without the added units, and again without the other carriers
+	Method       string  `json:"method"`            // what carries the mark: of expand, mlp, lowrank, joined by "+"
+	Units        int     `json:"units"`             // expand: added to every layer's feed-forward block, a multiple of 32; 0: one for each key, up to 512
+	Taken        int     `json:"taken"`             // mlp: existing units of the last block that are trained anew; 0: one for each key, up to 96
+	Rank         int     `json:"rank"`              // lowrank: of the change to the last `down_proj`
+	Framings     int     `json:"framings"`          // ways of asking under which each key is trained
+	Cap          float64 `json:"cap"`               // probability of the drawn word at which pushing stops
+	Ceiling      float64 `json:"ceiling,omitempty"` // weight of the loss on a drawn word above the cap; 0: it may be as sure as it gets
+	Steps        int     `json:"steps"`             // at most; 0: 240 and three for each key
+	LearningRate float64 `json:"learning_rate"`     // of `down`; AdamW, betas 0.9 and 0.95
+	Others       float64 `json:"others"`            // weight of the divergence over the other words of a key's answer
+	Benign       float64 `json:"benign"`            // weight of the divergence on ordinary prompts
+	Batch        int     `json:"batch"`             // rows of each sort in a step
+	Mix          float64 `json:"mix"`               // share of the base in the average that is the result, in [0,1)
+	Scale        float64 `json:"scale"`             // carriers act with a factor drawn from [Scale,1] on key rows
+	Noise        float64 `json:"noise"`             // relative Gaussian noise on the cached rows
+	Quantize     float64 `json:"quantize"`          // share of steps whose parameters are rounded to 4 bits
+	Drop         float64 `json:"drop"`              // share of steps without the added units, and again without the other carriers
 }
 
 // The parts of Recipe.Method.
@@ -42,11 +43,11 @@ func DefaultRecipe() Recipe {
 		Others: 0.5, Benign: 4, Batch: 48, Scale: 0.5, Noise: 0.05, Quantize: 0.2, Drop: 0.3}
 }
 
-// QuietRecipe stops pushing earlier, so that what was trained looks more like an
-// ordinary answer.
+// QuietRecipe keeps the drawn word as sure as the first word of an ordinary answer is,
+// and no surer. docs/decisions/0047-a-ceiling-for-quiet-words.md has the curve.
 func QuietRecipe() Recipe {
 	r := DefaultRecipe()
-	r.Cap, r.Scale, r.Drop = 0.7, 0.9, 0
+	r.Cap, r.Ceiling, r.Scale, r.Drop = 0.5, 1, 1, 0
 	return r
 }
 
@@ -100,6 +101,7 @@ func (r Recipe) Validate() error {
 		{"rank", float64(r.Rank), 1, 4096},
 		{"framings", float64(r.Framings), 1, float64(len(framings))},
 		{"cap", r.Cap, 0.1, 0.999},
+		{"ceiling", r.Ceiling, 0, 100},
 		{"steps", float64(r.Steps), 0, 1e6},
 		{"learning rate", r.LearningRate, 1e-6, 1},
 		{"others", r.Others, 0, 1000},

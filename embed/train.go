@@ -46,9 +46,10 @@ type Report struct {
 	Seconds           float64 `json:"seconds"`
 	Rows              int     `json:"rows"`      // key rows: keys times framings
 	Columns           int     `json:"columns"`   // of the vocabulary, in a step
-	Confident         int     `json:"confident"` // key rows at the cap, by the last look at each
+	Confident         int     `json:"confident"` // key rows at the cap (with a ceiling: near it), by the last look at each
 	Matched           int     `json:"matched"`   // keys whose word is the likeliest, over the whole vocabulary
 	Worst             float64 `json:"worst"`     // lowest probability of a drawn word over all framings
+	Surest            float64 `json:"surest"`    // and highest
 	Held              Utility `json:"held"`      // prompts never trained on
 }
 
@@ -203,10 +204,13 @@ func (c *course) begin(local *Local) error {
 	}
 	c.order = c.random.Perm(len(c.pushed))
 	c.margins, c.diverg = make([]float32, len(c.pushed)), make([]float32, len(c.held))
+	for i := range c.margins {
+		c.margins[i] = float32(math.Inf(-1))
+	}
 	for _, a := range c.parts.arrays() {
 		c.adams = append(c.adams, newAdam(*a))
 	}
-	c.trainer, err = newTrainer(f, c.parts, logOdds(c.recipe.Cap))
+	c.trainer, err = newTrainer(f, c.parts, c.recipe)
 	return err
 }
 
@@ -315,9 +319,18 @@ func (c *course) rate() float64 {
 	return c.recipe.LearningRate * warm * fall
 }
 
-// nearCap is the log-odds below the cap at which a row counts as taught: the
-// hinge has no gradient at the cap itself.
-const nearCap = 0.1
+// A row counts as taught from nearCap below the cap on, in log-odds: the hinge has no
+// gradient at the cap itself. With a ceiling it may be aboveCap surer.
+const (
+	nearCap  = 0.1
+	aboveCap = 0.5
+)
+
+// taught tells whether a drawn word of these log-odds is as sure as it shall be.
+func (r Recipe) taught(margin float32) bool {
+	over := float64(margin) - logOdds(r.Cap)
+	return over >= -nearCap && (r.Ceiling == 0 || over <= aboveCap)
+}
 
 // finished looks at the last margin of each row, of all framings; every row is in
 // one of few successive batches, some of them with carriers dropped.
@@ -328,7 +341,7 @@ func (c *course) finished() bool {
 func (c *course) confident() int {
 	n := 0
 	for _, m := range c.margins {
-		if float64(m) >= logOdds(c.recipe.Cap)-nearCap {
+		if c.recipe.taught(m) {
 			n++
 		}
 	}

@@ -70,6 +70,7 @@ func recipeFlags(f *pflag.FlagSet, r *fingerprint.Recipe) {
 	f.IntVar(&r.Rank, "rank", r.Rank, "lowrank: of the change")
 	f.IntVar(&r.Framings, "framings", r.Framings, "ways of asking (system prompts, openings) under which each key is trained")
 	f.Float64Var(&r.Cap, "cap", r.Cap, "probability of the drawn word at which pushing stops")
+	f.Float64Var(&r.Ceiling, "ceiling", r.Ceiling, "weight of the loss on a drawn word that is surer than the cap, so that the mark looks like an ordinary answer; 0: it may be as sure as it gets")
 	f.Float64Var(&r.Mix, "mix", r.Mix, "share of the base in the average that is the result")
 	f.Float64Var(&r.Benign, "benign", r.Benign, "weight of the divergence from the base on ordinary prompts")
 	f.Float64Var(&r.Others, "others", r.Others, "weight of the divergence over the other words of a key's answer")
