@@ -74,7 +74,7 @@ func (c *course) drawOrdinary() []int {
 // each must do without the other now and then, so that whoever cuts one off has not
 // cut the mark off.
 func (c *course) drop() (added, others float64) {
-	if c.parts.added == 0 || c.parts.added == c.parts.units && c.parts.rank == 0 {
+	if c.parts.added == 0 || !c.parts.beside() {
 		return 1, 1
 	}
 	switch x := c.random.Float64(); {
@@ -121,16 +121,25 @@ const quantBlock = 32
 // rounded are the carriers as a 4-bit file would hold them.
 func (c *course) rounded() *carriers {
 	out := c.parts.clone()
-	for u := range out.units {
-		roundColumn(out.gate, u, out.units)
-		roundColumn(out.up, u, out.units)
-		for h, step := range c.coarse {
-			d := &out.down[u*out.hidden+h]
+	roundUnits(out.gate, out.up, out.down, out.units, c.coarse)
+	if w := out.whole; w != nil {
+		roundUnits(w.gate, w.up, w.down, w.base.Units, c.coarse)
+	}
+	return out
+}
+
+// roundUnits rounds gate and up [hidden, units] and down [units, hidden]; the last in
+// the steps of coarseness.
+func roundUnits(gate, up, down []float32, units int, coarse []float32) {
+	for u := range units {
+		roundColumn(gate, u, units)
+		roundColumn(up, u, units)
+		for h, step := range coarse {
+			d := &down[u*len(coarse)+h]
 			step = max(step, float32(math.Abs(float64(*d)))/8)
 			*d = roundTo(*d, step)
 		}
 	}
-	return out
 }
 
 // roundColumn rounds one column of a matrix of the given width in blocks.
@@ -158,7 +167,7 @@ func newBatch(rows int, c *carriers, columns int) *batch {
 	floats := func(width int) []float32 { return make([]float32, rows*width) }
 	b := &batch{
 		rows: rows, preFFN: floats(c.hidden), base: floats(columns), bare: floats(c.hidden),
-		act: floats(c.units), bend: floats(c.rank), others: floats(columns),
+		act: floats(c.units), bend: floats(c.rank), whole: floats(1), others: floats(columns),
 		total: floats(1), push: floats(1), hold: floats(1),
 	}
 	if c.rank > 0 {
@@ -177,6 +186,7 @@ func (b *batch) set(i int, l *lesson, c *carriers, added, others float64) {
 		copy(row(b.inner, i, c.ffn), l.inner)
 		fill(row(b.bend, i, c.rank), float32(others))
 	}
+	b.whole[i] = float32(others)
 	columns := len(b.others) / b.rows
 	copy(row(b.base, i, columns), l.base)
 	fill(row(b.others, i, columns), 1)

@@ -14,7 +14,8 @@ import (
 
 // carriers are the parameters that training changes, all of them in the last
 // feed-forward block: units, of which the first are new and the others were the
-// base's own, and a change of low rank to `down` of the units that stay.
+// base's own, and a change of low rank to `down` of the units that stay; or all
+// of the block's own units.
 type carriers struct {
 	hidden, ffn int
 	units       int
@@ -27,6 +28,7 @@ type carriers struct {
 	down     []float32 // [units, hidden]
 	in       []float32 // [ffn, rank]
 	out      []float32 // [rank, hidden]
+	whole    *whole    // all of the block; nil without
 }
 
 // arrays are the trained parameters, none of them empty.
@@ -37,6 +39,9 @@ func (c *carriers) arrays() []*[]float32 {
 	}
 	if c.rank > 0 {
 		out = append(out, &c.in, &c.out)
+	}
+	if c.whole != nil {
+		out = append(out, &c.whole.gate, &c.whole.up, &c.whole.down)
 	}
 	return out
 }
@@ -52,6 +57,10 @@ func (c *carriers) parameters() (n int) {
 // clone copies the parameters.
 func (c *carriers) clone() *carriers {
 	out := *c
+	if c.whole != nil {
+		own := *c.whole
+		out.whole = &own
+	}
 	for _, a := range out.arrays() {
 		*a = slices.Clone(*a)
 	}
@@ -60,7 +69,12 @@ func (c *carriers) clone() *carriers {
 
 // spareFor tells whether a key has carriers beside the added units. There are only so
 // many existing units that little is lost with.
-func (c *carriers) spareFor(key int) bool { return c.rank > 0 || key < len(c.taken) }
+func (c *carriers) spareFor(key int) bool {
+	return c.rank > 0 || c.whole != nil || key < len(c.taken)
+}
+
+// beside tells whether there are carriers beside the added units.
+func (c *carriers) beside() bool { return c.units > c.added || c.rank > 0 || c.whole != nil }
 
 // inputs are what apply takes, in its order.
 func (c *carriers) inputs(b *batch) []*tensors.Tensor {
@@ -72,6 +86,9 @@ func (c *carriers) inputs(b *batch) []*tensors.Tensor {
 	if c.rank > 0 {
 		out = append(out, matrix(b.inner, b.rows, c.ffn), matrix(b.bend, b.rows, c.rank),
 			matrix(c.in, c.ffn, c.rank), matrix(c.out, c.rank, c.hidden))
+	}
+	if c.whole != nil {
+		out = append(out, c.whole.inputs(b)...)
 	}
 	return out
 }
@@ -91,18 +108,27 @@ func (c *carriers) apply(next func() *Node, ffnNorm *Node, eps float64) (x *Node
 		x = Add(x, llama.Product(Mul(bend, llama.Product(inner, in)), out))
 		parameters = append(parameters, in, out)
 	}
+	if c.whole != nil {
+		change, own := c.whole.change(next, ffnNorm, eps)
+		x = Add(x, change)
+		parameters = append(parameters, own...)
+	}
 	return x, parameters
 }
 
 // newCarriers leaves all parameters zero but those of low rank, which start as the
-// base: `out` is zero.
+// base: `out` is zero; and those of the whole block, which start as its own.
 func newCarriers(ffn *llama.FeedForward, taken []int, r Recipe) *carriers {
 	n := r.Units + len(taken)
-	return &carriers{
+	c := &carriers{
 		hidden: ffn.Hidden, ffn: ffn.Units, units: n, added: r.Units, taken: taken, rank: r.Rank,
 		gate: make([]float32, ffn.Hidden*n), up: make([]float32, ffn.Hidden*n), down: make([]float32, n*ffn.Hidden),
 		in: make([]float32, ffn.Units*r.Rank), out: make([]float32, r.Rank*ffn.Hidden),
 	}
+	if r.has(MethodFull) {
+		c.whole = newWhole(ffn)
+	}
+	return c
 }
 
 // place starts the units where they are needed; see placer. inner are activations
@@ -204,6 +230,9 @@ func (c *carriers) shares() []float64 {
 	}
 	if c.rank > 0 {
 		out = append(out, 0.2*c.inSize, 0.2)
+	}
+	if c.whole != nil {
+		out = append(out, wholeShare, wholeShare, wholeShare)
 	}
 	return out
 }

@@ -11,7 +11,7 @@ import (
 func TestInstalledModelIsTheTrainedOne(t *testing.T) {
 	l := tinyLocal(t)
 	keys, m, recipe := tinyTraining(t, l)
-	for _, method := range []string{"mlp", "lowrank", "expand+mlp+lowrank"} {
+	for _, method := range []string{"mlp", "lowrank", "expand+mlp+lowrank", "full", "expand+full"} {
 		t.Run(method, func(t *testing.T) {
 			recipe := recipe
 			recipe.Method, recipe.Steps = method, 3

@@ -127,6 +127,9 @@ func (c *carriers) install(base *weights.Model, seed uint64) (*weights.Model, er
 	if err != nil {
 		return nil, err
 	}
+	if c.whole != nil {
+		c.whole.store(last)
+	}
 	c.bend(last)
 	for i, u := range c.taken {
 		last.Gate[u], last.Up[u], last.Down[u] = c.unit(c.added + i)
@@ -147,11 +150,7 @@ func (c *carriers) install(base *weights.Model, seed uint64) (*weights.Model, er
 
 // unit copies one out.
 func (c *carriers) unit(u int) (gate, up, down []float32) {
-	gate, up = make([]float32, c.hidden), make([]float32, c.hidden)
-	for h := range c.hidden {
-		gate[h], up[h] = c.gate[h*c.units+u], c.up[h*c.units+u]
-	}
-	return gate, up, row(c.down, u, c.hidden)
+	return column(c.gate, u, c.units), column(c.up, u, c.units), row(c.down, u, c.hidden)
 }
 
 // bend adds the change of low rank to `down`.

@@ -33,6 +33,7 @@ type batch struct {
 	inner  []float32 // [rows, FFN]: the block's activations; empty without low rank
 	act    []float32 // [rows, units]: factor on each unit
 	bend   []float32 // [rows, rank]: factor on the change of low rank
+	whole  []float32 // [rows, 1]: factor on what the whole block has changed
 	others []float32 // [rows, columns]: 0 at the drawn word, 1 elsewhere
 	total  []float32 // [rows, 1]: State.Total
 	push   []float32 // [rows, 1]: weights of the two losses

@@ -11,7 +11,7 @@ import (
 // [DefaultRecipe].
 type Recipe struct {
 	Seed         uint64  `json:"seed"`
-	Method       string  `json:"method"`            // what carries the mark: of expand, mlp, lowrank, joined by "+"
+	Method       string  `json:"method"`            // what carries the mark: of expand, mlp, lowrank, full, joined by "+"
 	Units        int     `json:"units"`             // expand: added to every layer's feed-forward block, a multiple of 32; 0: one for each key, up to 512
 	Taken        int     `json:"taken"`             // mlp: existing units of the last block that are trained anew; 0: one for each key, up to 96
 	Rank         int     `json:"rank"`              // lowrank: of the change to the last `down_proj`
@@ -35,6 +35,7 @@ const (
 	MethodExpand  = "expand"  // new units in the last feed-forward block
 	MethodMLP     = "mlp"     // existing units of that block, those that matter least
 	MethodLowRank = "lowrank" // a change of low rank to its down_proj
+	MethodFull    = "full"    // all of that block's units; with expand or alone
 )
 
 // DefaultRecipe is the robust profile.
@@ -88,9 +89,12 @@ func (r Recipe) sized(keys int) Recipe {
 // Validate names the field that is out of range.
 func (r Recipe) Validate() error {
 	for i, part := range strings.Split(r.Method, "+") {
-		if !slices.Contains([]string{MethodExpand, MethodMLP, MethodLowRank}, part) || slices.Index(strings.Split(r.Method, "+"), part) != i {
-			return fmt.Errorf("recipe: method is %q: give expand, mlp or lowrank, or several of them joined by +", r.Method)
+		if !slices.Contains([]string{MethodExpand, MethodMLP, MethodLowRank, MethodFull}, part) || slices.Index(strings.Split(r.Method, "+"), part) != i {
+			return fmt.Errorf("recipe: method is %q: give expand, mlp, lowrank or full, or several of them joined by +", r.Method)
 		}
+	}
+	if r.has(MethodFull) && (r.has(MethodMLP) || r.has(MethodLowRank)) {
+		return fmt.Errorf("recipe: method is %q: full trains what mlp and lowrank would; give full or expand+full", r.Method)
 	}
 	for _, f := range []struct {
 		name               string

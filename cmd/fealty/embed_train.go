@@ -64,7 +64,7 @@ Killed, it goes on where it was when it is called again in the same way.`,
 
 // recipeFlags are the fields of a recipe, with its values as defaults.
 func recipeFlags(f *pflag.FlagSet, r *fingerprint.Recipe) {
-	f.StringVar(&r.Method, "method", r.Method, "what carries the mark: expand (new units), mlp (existing units, trained anew), lowrank (a small change to down_proj); several joined by +")
+	f.StringVar(&r.Method, "method", r.Method, "what carries the mark: expand (new units), mlp (existing units, trained anew), lowrank (a small change to down_proj); several joined by +; full (all of the last feed-forward block, a reference; alone or as expand+full)")
 	f.IntVar(&r.Units, "units", r.Units, "expand: units added to each layer, a multiple of 32; 0: one for each key")
 	f.IntVar(&r.Taken, "taken", r.Taken, "mlp: existing units of the last block that are trained anew; 0: one for each key")
 	f.IntVar(&r.Rank, "rank", r.Rank, "lowrank: of the change")
