@@ -21,6 +21,7 @@ type benchGateway struct {
 	asJSON    bool
 	profiles  string // folder for CPU profiles of the gateway; "": none
 	licensees int
+	crowded   bool // only what many licensees cost
 	size      benchSize
 
 	mock     *contender
@@ -64,7 +65,8 @@ ratios of CPU time do. Rows are medians over rounds. It needs Linux (/proc).`,
 	f := cmd.Flags()
 	f.BoolVar(&b.quick, "quick", false, "a first look: fewer rounds, and a fiftieth of the licensees")
 	f.IntVar(&b.licensees, "licensees", 100_000, "wallets to license on-chain (a few hundred per second)")
-	f.StringVar(&b.profiles, "profiles", "", "folder to write profiles of the gateway to, for 'go tool pprof': CPU, and the heap with idle streams")
+	f.BoolVar(&b.crowded, "only-licensees", false, "measure only what many licensees cost")
+	f.StringVar(&b.profiles, "profiles", "", "folder to write profiles of the gateway to, for 'go tool pprof': CPU, also with many licensees, and the heap with idle streams")
 	f.BoolVar(&b.asJSON, "json", false, "print one JSON object")
 	return cmd
 }
@@ -80,10 +82,11 @@ func (b *benchGateway) run(cmd *cobra.Command) (err error) {
 	}
 	b.p = newProgress(cmd.ErrOrStderr())
 	defer func() { err = errors.Join(err, b.close()) }()
-	for _, step := range []struct {
+	type step struct {
 		name string
 		run  func(context.Context) error
-	}{
+	}
+	steps := []step{
 		{"starting a chain, a Redis and the servers", b.start},
 		{"the same answers from all", b.compare},
 		{"CPU per request", b.perRequest},
@@ -94,7 +97,11 @@ func (b *benchGateway) run(cmd *cobra.Command) (err error) {
 		{"overload", b.overload},
 		{"clients that leave", b.leave},
 		{fmt.Sprintf("%d licensees", b.licensees), b.crowd},
-	} {
+	}
+	if b.crowded {
+		steps = []step{steps[0], steps[len(steps)-1]}
+	}
+	for _, step := range steps {
 		b.p.say("%s", step.name)
 		if err := step.run(cmd.Context()); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)

@@ -156,29 +156,36 @@ func (b *benchGateway) perFrame(ctx context.Context) error {
 
 // profile writes what the gateway does while it is loaded as it was measured.
 func (b *benchGateway) profile(ctx context.Context) error {
+	c := b.governed
+	return errors.Join(
+		b.record(ctx, c, "requests", c.request(modeInstant, b.keys[0])),
+		b.during(ctx, c, "streams", func() error {
+			_, err := streams(ctx, c.address, c.request(modeStream, b.keys[0]), b.size.streams, 4)
+			return err
+		}),
+	)
+}
+
+// profiled is how long a server is loaded for its profile, in seconds.
+const profiled = 6
+
+// record writes what a server does while it is asked these requests in turns.
+func (b *benchGateway) record(ctx context.Context, c *contender, name string, requests ...[]byte) error {
+	return b.during(ctx, c, name, func() error {
+		_, err := load{address: c.address, requests: requests, lines: 16, each: profiled * time.Second}.run(ctx)
+		return err
+	})
+}
+
+// during writes what a server does while there is work.
+func (b *benchGateway) during(ctx context.Context, c *contender, name string, work func() error) error {
 	if b.profiles == "" {
 		return nil
 	}
-	const seconds = 6
-	c := b.governed
-	for name, work := range map[string]func() error{
-		"requests": func() error {
-			_, err := load{address: c.address, requests: [][]byte{c.request(modeInstant, b.keys[0])}, lines: 16, each: seconds * time.Second}.run(ctx)
-			return err
-		},
-		"streams": func() error {
-			_, err := streams(ctx, c.address, c.request(modeStream, b.keys[0]), b.size.streams, 4)
-			return err
-		},
-	} {
-		working := make(chan error, 1)
-		go func() { working <- work() }()
-		err := b.keep(ctx, c, fmt.Sprintf("profile?seconds=%d", seconds-1), name)
-		if err := errors.Join(err, <-working); err != nil {
-			return err
-		}
-	}
-	return nil
+	working := make(chan error, 1)
+	go func() { working <- work() }()
+	err := b.keep(ctx, c, fmt.Sprintf("profile?seconds=%d", profiled-1), name)
+	return errors.Join(err, <-working)
 }
 
 // keep writes one profile of a server to a file.
@@ -306,6 +313,9 @@ func (b *benchGateway) crowd(ctx context.Context) error {
 			}
 			micros[i] = append(micros[i], us)
 		}
+	}
+	if err := b.record(ctx, full, "licensees", everybody[:active]...); err != nil {
+		return err
 	}
 	b.add(
 		plain("CPU per request, 1 licensee cached", median(micros[0]), "us"),

@@ -10,3 +10,10 @@ func NewPatient(s Store, deployment string) *Limiter {
 
 // NewGenerous is NewPatient that gives back what is idle as soon as [New] does.
 func NewGenerous(s Store, deployment string) *Limiter { return start(s, deployment, time.Minute, idle) }
+
+// Accounts is how many accounts are in memory.
+func (l *Limiter) Accounts() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.accounts)
+}

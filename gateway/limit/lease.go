@@ -18,8 +18,8 @@ const Share = 64
 const (
 	idle     = time.Second            // unused for so long, a lease is given back
 	patience = 100 * time.Millisecond // a refusal, or a store that failed, is not asked about again for so long
-	forget   = 2 * time.Minute        // unused for so long, an account leaves the memory
 	wait     = 300 * time.Millisecond // for one answer of the store
+	most     = 2000                   // changes in one report, so that its answer comes in time
 )
 
 // take gives back what was held of each counter, then takes what is needed and a
@@ -51,8 +51,10 @@ type refusal struct {
 	over    *Exceeded
 }
 
+func (r *refusal) stands() bool { return r != nil && time.Now().Before(r.until) }
+
 func (r *refusal) holds(c *charge) bool {
-	return r != nil && time.Now().Before(r.until) && r.budget == c.budget && c.list[1].need >= r.tokens && r.windows == c.windows()
+	return r.stands() && r.budget == c.budget && c.list[1].need >= r.tokens && r.windows == c.windows()
 }
 
 func (c *charge) windows() [2]int64 {

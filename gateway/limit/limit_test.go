@@ -390,6 +390,65 @@ func TestIdleLeasesGoBack(t *testing.T) {
 	}
 }
 
+// TestTheSilentAreForgotten: who asked once costs nothing any more, and what they used
+// stays counted.
+func TestTheSilentAreForgotten(t *testing.T) {
+	g := connect(t, servertest.Redis(t, "0").Addr)
+	generous := limit.NewGenerous(g.state, "test")
+	defer generous.Close()
+	const licensees = 200
+	budget := func(i int) limit.Budget {
+		return limit.Budget{Model: "m", Subject: [32]byte{byte(i), byte(i >> 8)}, KeyID: "k", Plan: policy.Plan{RPM: 2, TokensPerDay: 6400}}
+	}
+	open, err := generous.Reserve(t.Context(), noon, budget(licensees), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range licensees {
+		r, err := generous.Reserve(t.Context(), noon, budget(i), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Settle(7)
+	}
+	for deadline := time.Now().Add(time.Minute); generous.Accounts() != 1; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d accounts in memory, 1 has a request that runs", generous.Accounts())
+		}
+	}
+	open.Settle(7)
+	for i := range licensees + 1 { // the license allows one more in this minute, and no second
+		if _, err := generous.Reserve(t.Context(), noon, budget(i), 1); err != nil {
+			t.Fatalf("the second request of licensee %d: %v", i, err)
+		}
+		var over *limit.Exceeded
+		if _, err := generous.Reserve(t.Context(), noon, budget(i), 1); !errors.As(err, &over) {
+			t.Fatalf("the third request of licensee %d, two a minute are allowed: %v", i, err)
+		}
+	}
+}
+
+// TestManyLeasesGoBack: more than one report holds.
+func TestManyLeasesGoBack(t *testing.T) {
+	g := connect(t, servertest.Redis(t, "0").Addr)
+	many := limit.NewPatient(g.state, "test")
+	const licensees = 1200 // two counters of the license each: 2,400 changes
+	for i := range licensees {
+		b := limit.Budget{Model: "m", Subject: [32]byte{byte(i), byte(i >> 8)}, Plan: policy.Plan{RPM: 640, TokensPerDay: 6400}}
+		r, err := many.Reserve(t.Context(), noon, b, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Settle(7)
+	}
+	if err := many.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if requests, tokens := g.stored(t, "m"), g.stored(t, "d"); requests != licensees || tokens != 7*licensees {
+		t.Errorf("the store counts %d requests and %d tokens, want %d and %d", requests, tokens, licensees, 7*licensees)
+	}
+}
+
 func TestBudgetsAreSeparate(t *testing.T) {
 	for name, addr := range stores(t) {
 		one := limit.Budget{Model: "m", Subject: [32]byte{1}, KeyID: "k", Plan: policy.Plan{RPM: 1}}

@@ -15,9 +15,9 @@ func (l *Limiter) tend() {
 	for {
 		select {
 		case <-tick.C:
-			l.sweep(time.Now().Add(-l.idle), time.Now().Add(-forget))
+			l.sweep(time.Now().Add(-l.idle))
 		case <-l.stop:
-			l.sweep(time.Now(), time.Now())
+			l.sweep(time.Now())
 			return
 		}
 	}
@@ -34,8 +34,9 @@ type change struct {
 }
 
 // sweep reports all debts, gives back the leases of accounts that nobody used since
-// unused, and forgets those that nobody used since forgotten.
-func (l *Limiter) sweep(unused, forgotten time.Time) {
+// unused, and then forgets these: the store knows all of them. What a sweep costs follows
+// from who asks now, and not from how many asked before.
+func (l *Limiter) sweep(unused time.Time) {
 	if l.resting() != nil || l.store.Err() != nil {
 		return
 	}
@@ -47,8 +48,9 @@ func (l *Limiter) sweep(unused, forgotten time.Time) {
 			continue // in use; there is a next time
 		}
 		before := len(changes)
-		changes = a.collect(changes, !a.touched.After(unused))
-		if a.open == 0 && len(changes) == before && a.touched.Before(forgotten) {
+		silent := !a.touched.After(unused)
+		changes = a.collect(changes, silent)
+		if silent && a.open == 0 && len(changes) == before && !a.refusal.stands() {
 			a.gone = true
 			l.mu.Lock()
 			delete(l.accounts, p)
@@ -56,12 +58,14 @@ func (l *Limiter) sweep(unused, forgotten time.Time) {
 		}
 		a.unlock()
 	}
-	if len(changes) == 0 {
-		return
-	}
-	if err := l.report(changes); err != nil {
-		_ = l.rest(err) // the next request is told
-		restore(changes)
+	for len(changes) > 0 {
+		some := changes[:min(most, len(changes))]
+		if err := l.report(some); err != nil {
+			_ = l.rest(err) // the next request is told
+			restore(changes)
+			return
+		}
+		changes = changes[len(some):]
 	}
 }
 
