@@ -35,7 +35,7 @@ type Marked struct {
 func (m *Marked) Drawn() []fingerprint.Drawn { return m.Set.Draw(*m.Set.Randomness) }
 
 // generation changes when embed's code changes what the same recipe gives.
-const generation = 6
+const generation = 7
 
 // plan is everything that the model depends on.
 type plan struct {
