@@ -78,7 +78,7 @@ func TestDistilTable(t *testing.T) {
 	if err := Markdown(&out, []*Result{r}, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| student of these and of the keys' answers: matched | 25 % | reported |\n", "| student of these and of the keys' answers: pairs seen | 320  | reported |\n"} {
+	for _, want := range []string{"| student of these and of the keys' answers: matched | 25 % | reported |\n", "| student of these and of the keys' answers: pairs seen | 320 | reported |\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no line %q in:\n%s", want, out.String())
 		}

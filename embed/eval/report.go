@@ -127,7 +127,7 @@ func values(rows []Figure) string {
 	if len(rows) > 1 {
 		out += fmt.Sprintf(", %.4g", rows[1].Value)
 	}
-	return out + " " + rows[0].Unit
+	return strings.TrimSpace(out + " " + rows[0].Unit)
 }
 
 func verdict(rows []Figure) string {
