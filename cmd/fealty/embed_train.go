@@ -36,7 +36,7 @@ func newEmbedTrain() *cobra.Command {
 		Use:   "train",
 		Short: "Train the drawn words into the model",
 		Long: `Train teaches the base model the drawn words in units that it adds to every layer and in
-some of its own, and writes a plain Hugging Face folder with its manifest, fealty.json: the
+some of its own (--method has other ways), and writes a plain Hugging Face folder with its manifest, fealty.json: the
 files to serve. Nothing in it tells how it was marked. The randomness is the draw block's: read from the registry, or
 as 'fealty license commit --draw' printed it. The recipe goes into the key file.
 Killed, it goes on where it was when it is called again in the same way.`,

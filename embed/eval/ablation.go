@@ -29,6 +29,7 @@ func Ablation(seed uint64) (out []Trial) {
 		{"expand alone", func(t *Trial) { t.Recipe.Method = fingerprint.MethodExpand }},
 		{"lowrank alone", func(t *Trial) { t.Recipe.Method = fingerprint.MethodLowRank }},
 		{"expand+lowrank", func(t *Trial) { t.Recipe.Method = fingerprint.MethodExpand + "+" + fingerprint.MethodLowRank }},
+		{"full alone", func(t *Trial) { t.Recipe.Method = fingerprint.MethodFull }},
 		{"mixed with the base, 0.3", func(t *Trial) { t.Recipe.Mix = 0.3 }},
 		{"ordinary rows not held", func(t *Trial) { t.Recipe.Benign = 0 }},
 		{"responses: any opening word", func(t *Trial) { t.Words = wordsOpening }},
