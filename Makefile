@@ -37,6 +37,7 @@ test: setup build ## every test that needs no large third-party part
 
 eval: build ## what fingerprints survive and cost, tables and plots in eval/, an hour at a time; ARGS=--quick for a first look
 	@scripts/eval-data
+	@internal/reference/setup.sh > /dev/null
 	@./bin/fealty embed eval --output eval --minutes 60 $(ARGS)
 
 interop: build ## against llama.cpp, transformers and the Python SDK, built once into the cache

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/fealty/fealty/internal/llama/llamatest"
-	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/internal/weights"
 )
 
@@ -24,17 +22,7 @@ import (
 func tinyLocal(t *testing.T) *Local {
 	t.Helper()
 	m := llamatest.Model(llamatest.Config(true), 3)
-	tokens := []string{"<s>", "</s>", "Ġ"}
-	for c := '!'; c <= '~'; c++ {
-		tokens = append(tokens, string(c))
-	}
-	for len(tokens) < m.Config.Vocab {
-		tokens = append(tokens, fmt.Sprintf("unused%d", len(tokens)))
-	}
-	m.Tokenizer = &tokenizer.Spec{
-		Tokens: tokens, Pretokenizer: tokenizer.SmolLM, Special: []int32{0, 1}, BOS: 0, EOS: 1, Pad: tokenizer.None, Unknown: tokenizer.None,
-		ChatTemplate: "{% for m in messages %}{{ m.content }} {% endfor %}A", Context: 512,
-	}
+	m.Tokenizer = llamatest.Tokenizer(m.Config.Vocab)
 	l, err := NewLocal(m, nil)
 	if err != nil {
 		t.Fatal(err)

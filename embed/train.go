@@ -78,6 +78,22 @@ func TrainFrom(ctx context.Context, base *Local, keys []Drawn, recall func() (Ma
 	if progress == nil {
 		progress = func(string, float64, time.Duration) {}
 	}
+	parts, report, err := teach(ctx, base, keys, recall, r, file, progress)
+	if err != nil {
+		return nil, Report{}, err
+	}
+	model, err := parts.install(base.Weights, r.secretSeed(keys))
+	if err != nil {
+		return nil, Report{}, err
+	}
+	report.TotalParameters = parameters(model)
+	report.Seconds = time.Since(start).Seconds()
+	return model, report, nil
+}
+
+// teach trains and judges the carriers. All rows are garbage when it returns: a widened
+// model comes next, and memory holds one or the other.
+func teach(ctx context.Context, base *Local, keys []Drawn, recall func() (Material, error), r Recipe, file string, progress Progress) (*carriers, Report, error) {
 	c, err := prepare(ctx, base, keys, recall, r, file, progress)
 	if err != nil {
 		return nil, Report{}, err
@@ -88,16 +104,7 @@ func TrainFrom(ctx context.Context, base *Local, keys []Drawn, recall func() (Ma
 	}
 	c.parts.mix(c.recipe.Mix, c.before)
 	report, err := c.judge(base)
-	if err != nil {
-		return nil, Report{}, err
-	}
-	model, err := c.parts.install(base.Weights, c.recipe.secretSeed(keys))
-	if err != nil {
-		return nil, Report{}, err
-	}
-	report.TotalParameters = parameters(model)
-	report.Seconds = time.Since(start).Seconds()
-	return model, report, nil
+	return c.parts, report, err
 }
 
 func parameters(m *weights.Model) int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type embedEval struct {
 	counts   []int
 	minutes  float64
 	tuning   float64
+	tuned    int
+	python   string
 	student  float64
 	asJSON   bool
 }
@@ -41,7 +44,7 @@ func newEmbedEval() *cobra.Command {
 		Short: "Measure what fingerprints survive and what they cost",
 		Long: `Eval makes keys and trains marked models of its own, by seeds that nothing was tuned on. It
 asks them under other system prompts and temperatures, quantises, merges, prunes, cuts and
-fine-tunes them, attacks their first words, compares ordinary answers and texts with the
+fine-tunes them (with transformers and torch), attacks their first words, compares ordinary answers and texts with the
 base's, and checks that models without the fingerprints match as seldom as promised.
 Its texts come from packages: run scripts/eval-data first, or 'make eval', which does.
 
@@ -66,8 +69,10 @@ exit code is 3 only if a null does not hold, for then no claim would.`,
 	f.StringSliceVar(&e.only, "only", []string{eval.PartTargets}, "what is measured, in this order: targets; curve (by the number of keys); ablation (of the techniques, one by one); distil (what a student of the served model's answers knows)")
 	f.IntSliceVar(&e.counts, "counts", eval.Counts(), "curve: numbers of keys")
 	f.Float64Var(&e.minutes, "minutes", 0, "no step begins after so many; 0: no limit")
-	f.Float64Var(&e.tuning, "tuning-minutes", 0, "targets: for each fine-tuning; 0: 2, or 0.1 with --quick")
-	f.Float64Var(&e.student, "student-minutes", 0, "distil: for the training of each student; 0: 10, or 0.1 with --quick")
+	f.IntVar(&e.tuned, "tuned-seeds", 1, "targets: for how many of the seeds, the last ones, the models are also fine-tuned")
+	f.Float64Var(&e.tuning, "tuning-minutes", 0, "targets: bound on each fine-tuning of 2,000 pairs and 2 epochs; 0: none, or 0.2 with --quick")
+	f.Float64Var(&e.student, "student-minutes", 0, "distil: for the training of each student; 0: 10, or 0.2 with --quick")
+	f.StringVar(&e.python, "python", "", "a Python with torch and transformers, for fine-tuning and students; default: what internal/reference/setup.sh made, without which they are not measured")
 	f.BoolVar(&e.quick, "quick", false, "a first look: one seed, 16 keys, little of everything; the same rows")
 	f.BoolVar(&e.asJSON, "json", false, "print one JSON object")
 	return cmd
@@ -84,6 +89,9 @@ func (e *embedEval) plan() (eval.Plan, error) {
 	}
 	if e.seeds < 1 || e.seeds > 20 {
 		return p, usagef("--seeds: %d; need 1 to 20", e.seeds)
+	}
+	if e.tuned < 0 {
+		return p, usagef("--tuned-seeds: %d; need 0 or more", e.tuned)
 	}
 	var limit float64
 	for _, m := range []struct {
@@ -149,7 +157,7 @@ func (e *embedEval) targets() ([]eval.Trial, error) {
 		}
 		recipes = append(recipes, eval.Profiles()[i])
 	}
-	return eval.Targets(recipes, e.count, seeds), nil
+	return eval.Targets(recipes, e.count, seeds, e.tuned), nil
 }
 
 func (e *embedEval) run(cmd *cobra.Command) error {
@@ -157,12 +165,15 @@ func (e *embedEval) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	cache, err := modelstore.CacheDir()
+	if err != nil {
+		return err
+	}
 	if e.texts == "" {
-		cache, err := modelstore.CacheDir()
-		if err != nil {
-			return err
-		}
 		e.texts = filepath.Join(cache, "evaldata")
+	}
+	if plan.Python, err = e.interpreter(cache); err != nil {
+		return err
 	}
 	texts, err := eval.LoadTexts(e.texts, eval.DefaultSeed)
 	if err != nil {
@@ -190,11 +201,27 @@ func (e *embedEval) run(cmd *cobra.Command) error {
 	return e.report(cmd, results, left)
 }
 
+// interpreter is the Python that fine-tunes: the one that was named, or that of the cache.
+func (e *embedEval) interpreter(cache string) (string, error) {
+	if e.python != "" {
+		path, err := exec.LookPath(e.python)
+		if err != nil {
+			return "", usagef("--python: %v", err)
+		}
+		return path, nil
+	}
+	path := filepath.Join(cache, "reference-venv", "bin", "python")
+	if _, err := os.Stat(path); err != nil {
+		return "", nil //nolint:nilerr // none is there: the report says what was not measured
+	}
+	return path, nil
+}
+
 // evaluation is the JSON that eval prints and keeps.
 type evaluation struct {
 	report
 	Results     []*eval.Result `json:"results"`
-	NotMeasured []eval.Missing `json:"not_measured"` // because the time was over
+	NotMeasured []eval.Missing `json:"not_measured"`
 	Files       []string       `json:"files"`
 }
 
@@ -225,7 +252,7 @@ func (e *embedEval) report(cmd *cobra.Command, results []*eval.Result, left []ev
 		err = found.print(cmd, false)
 		fmt.Fprintln(cmd.OutOrStdout(), "written:", strings.Join(found.Files, ", "))
 		if len(left) > 0 {
-			fmt.Fprintf(cmd.OutOrStdout(), "of %d models something is not measured: the time was over; the same command goes on\n", len(left))
+			fmt.Fprintln(cmd.OutOrStdout(), "not everything was measured: the end of eval.md says what, and why")
 		}
 	}
 	if err != nil {

@@ -68,7 +68,7 @@ func (c *course) distilled(ctx context.Context) error {
 			known[s.rate] = t
 		}
 		all, opened := known[s.rate].seen(s)
-		m, pairs, err := Tuned(ctx, c.base.Weights, all, c.size.Student, 0, c.Seed, func(done, total int) {
+		m, pairs, err := Tuned(ctx, c.python, c.base.Weights, all, c.size.Student, 0, c.Seed, func(done, total int) {
 			c.tell("training a "+s.title, float64(done)/float64(total), 0)
 		})
 		if err != nil {

@@ -1,15 +1,18 @@
 package eval
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"sync"
-	"time"
-
-	"github.com/gomlx/gomlx/core/tensors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 
 	fingerprint "github.com/fealty/fealty/embed"
 	"github.com/fealty/fealty/internal/tokenizer"
@@ -27,7 +30,7 @@ type Tuning struct {
 	Minutes float64 // at most; what was seen until then is reported. 0: no limit
 }
 
-// The human-written pairs that are taken: all of a batch are padded to one length.
+// The human-written pairs that are taken are short.
 const (
 	tunedLength = 56 // tokens of question and answer in the chat template
 	tunedAnswer = 20 // tokens of the answer, its end included
@@ -36,8 +39,8 @@ const (
 
 // lesson is one pair in tokens; the answer begins at from.
 type lesson struct {
-	ids  []int32
-	from int
+	IDs  []int32 `json:"ids"`
+	From int     `json:"from"`
 }
 
 // lessons renders pairs, the first n that are short enough.
@@ -61,176 +64,71 @@ func lessons(l fingerprint.Language, eos int32, encode func(string) []int32, all
 	return out, nil
 }
 
-// longest are the tokens of the longest pair, and of the longest answer.
-func longest(all []lesson) (pair, answer int) {
-	for _, l := range all {
-		pair, answer = max(pair, len(l.ids)), max(answer, len(l.ids)-l.from)
-	}
-	return pair, answer
-}
+// finetune is what a customer runs: transformers and torch, no code of ours in the model.
+//
+//go:embed finetune.py
+var finetune string
 
-// Tuned fine-tunes a copy of the model, all parameters or with a low rank (LoRA), and says
-// how many pairs it saw.
-func Tuned(ctx context.Context, m *weights.Model, all []lesson, how Tuning, rank int, seed uint64, told func(done, total int)) (*weights.Model, int, error) {
+// Tuned has a Python with torch and transformers fine-tune a copy of the model, all
+// parameters or with a low rank (LoRA), and says how many pairs it saw.
+func Tuned(ctx context.Context, python string, m *weights.Model, all []lesson, how Tuning, rank int, seed uint64, told func(done, total int)) (tuned *weights.Model, seen int, err error) {
 	if how.Batch < 1 || len(all) < how.Batch || how.Epochs < 1 {
 		return nil, 0, errors.New("fine-tuning needs an epoch and at least a batch of pairs")
 	}
-	length, answer := longest(all)
-	t, err := newTuner(m, tuneShape{how.Batch, length, how.Batch * answer, rank}, seed)
+	tmp, err := os.MkdirTemp("", "fealty-tuned-")
 	if err != nil {
 		return nil, 0, err
 	}
-	defer t.close()
-	var optimisers []*adam
-	for _, values := range t.trained {
-		optimisers = append(optimisers, &adam{values: values, mean: make([]float32, len(values)), square: make([]float32, len(values))})
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	dir := filepath.Join(tmp, "model")
+	if err := weights.WriteHF(dir, m, weights.F32); err != nil {
+		return nil, 0, err
 	}
-	random, start := newRandom(seed, 0x74756e65), time.Now()
-	steps, seen := how.Epochs*len(all)/how.Batch, 0
-	order := random.Perm(len(all))
-	for step := range steps {
-		if how.Minutes > 0 && time.Since(start).Minutes() > how.Minutes {
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
-		}
-		batch := make([]lesson, how.Batch)
-		for i := range batch {
-			at := seen % len(all)
-			if at == 0 {
-				order = random.Perm(len(all))
-			}
-			batch[i] = all[order[at]]
-			seen++
-		}
-		loss, gradients, err := t.step(m.Tensors[embeddings].Data, batch)
-		if err != nil {
-			return nil, 0, err
-		}
-		if math.IsNaN(loss) || math.IsInf(loss, 0) {
-			return nil, 0, fmt.Errorf("fine-tuning diverged at step %d", step)
-		}
-		var wg sync.WaitGroup
-		for half := range 2 {
-			wg.Go(func() {
-				for i := half; i < len(gradients); i += 2 {
-					optimisers[i].step(gradients[i], step+1, how.Rate)
-				}
-			})
-		}
-		wg.Wait()
-		told(step+1, steps)
-	}
-	return t.result(m), seen, nil
-}
-
-// step runs one batch: its mean loss over answer tokens, and the gradients.
-func (t *tuner) step(table []float32, batch []lesson) (loss float64, gradients [][]float32, err error) {
-	defer stopPanic(&err)
-	s, h := t.shape, t.config.Hidden
-	x, chosen := make([]float32, s.rows*s.length*h), make([]float32, s.answers*s.rows*s.length)
-	wanted, share, n := make([]int32, s.answers), make([]float32, s.answers), 0
-	for row, l := range batch {
-		for i, id := range l.ids {
-			copy(x[(row*s.length+i)*h:][:h], table[int(id)*h:])
-			if i >= l.from { // predicted one position before
-				chosen[n*s.rows*s.length+row*s.length+i-1], wanted[n] = 1, id
-				n++
-			}
-		}
-	}
-	for i := range n {
-		share[i] = 1 / float32(n)
-	}
-	args := []any{
-		tensors.FromFlatDataAndDimensions(x, s.rows*s.length, h), tensors.FromFlatDataAndDimensions(chosen, s.answers, s.rows*s.length),
-		tensors.FromFlatDataAndDimensions(wanted, s.answers), tensors.FromFlatDataAndDimensions(share, s.answers, 1),
-	}
-	fresh := len(args)
-	for _, f := range t.fixed {
-		args = append(args, f)
-	}
-	var own []*tensors.Tensor
-	if s.rank > 0 {
-		for _, m := range t.matrices {
-			args = append(args, m)
-		}
-	}
-	for i, values := range t.trained {
-		own = append(own, tensors.FromFlatDataAndDimensions(values, t.dims(i)...))
-		args = append(args, own[i])
-	}
-	out, err := t.exec.Call(args...)
+	steps, err := runFinetune(ctx, python, dir, map[string]any{
+		"lessons": all, "epochs": how.Epochs, "batch": how.Batch, "rate": how.Rate, "rank": rank, "seed": seed, "seconds": how.Minutes * 60,
+	}, told)
 	if err != nil {
-		return 0, nil, err
+		return nil, 0, fmt.Errorf("fine-tuning with %s: %w", python, err)
 	}
-	loss = float64(tensors.MustCopyFlatData[float32](out[0])[0])
-	for _, o := range out[1:] {
-		gradients = append(gradients, tensors.MustCopyFlatData[float32](o))
-	}
-	for _, o := range out {
-		_ = o.FinalizeAll()
-	}
-	for _, a := range args[:fresh] {
-		_ = a.(*tensors.Tensor).FinalizeAll()
-	}
-	for _, o := range own {
-		_ = o.FinalizeAll()
-	}
-	return loss, gradients, nil
+	tuned, err = weights.OpenHF(dir)
+	return tuned, steps * how.Batch, err
 }
 
-// dims of trained array i.
-func (t *tuner) dims(i int) []int {
-	if t.shape.rank == 0 {
-		return t.matrices[i].Shape().Dimensions
+// runFinetune says how many steps were made. The plan goes by standard input: a student's
+// lessons hold answers of keys.
+func runFinetune(ctx context.Context, python, dir string, plan any, told func(done, total int)) (steps int, err error) {
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return 0, err
 	}
-	full := t.matrices[i/2].Shape().Dimensions
-	if i%2 == 0 {
-		return []int{full[0], t.shape.rank}
+	var complaint bytes.Buffer
+	child := exec.CommandContext(ctx, python, "-c", finetune, dir)
+	child.Stdin, child.Stderr = bytes.NewReader(text), &complaint
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return 0, err
 	}
-	return []int{t.shape.rank, full[1]}
-}
-
-// result puts what was trained into a copy of the model.
-func (t *tuner) result(m *weights.Model) *weights.Model {
-	out := *m
-	out.Tensors = maps.Clone(m.Tensors)
-	for i := range t.matrices {
-		name := partName(i/len(parts), parts[i%len(parts)])
-		old := m.Tensors[name]
-		rows, cols := old.Shape[0], old.Shape[1] // out, in
-		if t.shape.rank == 0 {
-			out.Tensors[name] = &weights.Tensor{Shape: old.Shape, Data: transposed(t.trained[i], cols, rows)}
+	if err := child.Start(); err != nil {
+		return 0, err
+	}
+	var bad error
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var total int
+		var loss float64
+		if _, err := fmt.Sscanf(lines.Text(), "step %d of %d loss %g", &steps, &total, &loss); err != nil {
+			bad = fmt.Errorf("it printed a line that is not of its progress: %w", err)
 			continue
 		}
-		data, a, b, r := make([]float32, len(old.Data)), t.trained[2*i], t.trained[2*i+1], t.shape.rank
-		for o := range rows {
-			for c := range cols {
-				sum := float32(0)
-				for k := range r {
-					sum += a[c*r+k] * b[k*rows+o]
-				}
-				data[o*cols+c] = old.Data[o*cols+c] + loraScale*sum
-			}
+		if bad == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+			bad = fmt.Errorf("it diverged at step %d", steps)
 		}
-		out.Tensors[name] = &weights.Tensor{Shape: old.Shape, Data: data}
+		told(steps, total)
 	}
-	return &out
-}
-
-// adam is AdamW without decay (arXiv 1711.05101).
-type adam struct{ values, mean, square []float32 }
-
-func (a *adam) step(gradient []float32, step int, rate float64) {
-	const beta1, beta2 = 0.9, 0.999
-	c1, c2 := float32(1-math.Pow(beta1, float64(step))), float32(1-math.Pow(beta2, float64(step)))
-	for i, g := range gradient {
-		a.mean[i] = beta1*a.mean[i] + (1-beta1)*g
-		a.square[i] = beta2*a.square[i] + (1-beta2)*g*g
-		a.values[i] -= float32(rate) * (a.mean[i] / c1) / (float32(math.Sqrt(float64(a.square[i]/c2))) + 1e-8)
+	if err := child.Wait(); err != nil {
+		said := strings.Split(strings.TrimSpace(complaint.String()), "\n")
+		return 0, fmt.Errorf("%w: %s", err, said[len(said)-1])
 	}
+	return steps, bad
 }
 
 // tuned fine-tunes the served model in both ways and asks it again.
@@ -250,7 +148,7 @@ func (c *course) tuned(ctx context.Context) error {
 		if err := late(c.deadline); err != nil {
 			return err
 		}
-		m, seen, err := Tuned(ctx, c.Model, all, c.size.Tuning, rank, c.Seed, func(done, total int) {
+		m, seen, err := Tuned(ctx, c.python, c.Model, all, c.size.Tuning, rank, c.Seed, func(done, total int) {
 			c.tell("fine-tuning "+c.Profile, float64(done)/float64(total), 0)
 		})
 		if err != nil {

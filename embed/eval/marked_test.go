@@ -101,12 +101,12 @@ func TestReport(t *testing.T) {
 	}
 	// A model that was only trained when the time was over has its row, and is in no other table.
 	results = append(results, &Result{Part: PartTargets, Profile: "robust", Seed: 2, Values: map[string]float64{"trained.minutes": 3}, Done: []string{trained}})
-	left := []Missing{{PartTargets, "robust", 2, []string{"served", "nulls"}}}
+	left := []Missing{{PartTargets, "robust", 2, []string{"served", "nulls"}, "no time"}}
 	var out bytes.Buffer
 	if err := Markdown(&out, results, left); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"- targets, robust, seed 2: served, nulls\n", "| time to train | 3 min | <= 5 min |", "| matched, greedy | 98.5, 97 % | >= 98 %: worst missed | 98.5, 97 % | >= 95 % |", "| nulls that hold | 3, 3 of 3 |", "| robust 0: base |"} {
+	for _, want := range []string{"- targets, robust, seed 2: served, nulls: no time\n", "| time to train | 3 min | <= 5 min |", "| matched, greedy | 98.5, 97 % | >= 98 %: worst missed | 98.5, 97 % | >= 95 % |", "| nulls that hold | 3, 3 of 3 |", "| robust 0: base |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no line %q in:\n%s", want, out.String())
 		}

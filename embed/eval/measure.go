@@ -28,14 +28,14 @@ type Size struct {
 
 // Full is what docs/fingerprints.md reports; Quick is a first look.
 func Full() Size {
-	return Size{Ordinary: len(Ordinary()), Paragraphs: 40, Choices: 60, Draws: 10000, Secrets: 50, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 16, Rate: 1e-5, Minutes: 2},
+	return Size{Ordinary: len(Ordinary()), Paragraphs: 40, Choices: 60, Draws: 10000, Secrets: 50, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 8, Rate: 1e-5},
 		Student: Tuning{Epochs: 20, Batch: 8, Rate: 5e-5, Minutes: 10}}
 }
 
 // Quick measures the same with little of everything.
 func Quick() Size {
-	return Size{Ordinary: 40, Paragraphs: 8, Choices: 8, Draws: 2000, Secrets: 20, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 4, Rate: 1e-5, Minutes: 0.1},
-		Student: Tuning{Epochs: 20, Batch: 4, Rate: 5e-5, Minutes: 0.1}}
+	return Size{Ordinary: 40, Paragraphs: 8, Choices: 8, Draws: 2000, Secrets: 20, Tuning: Tuning{Pairs: 2000, Epochs: 2, Batch: 8, Rate: 1e-5, Minutes: 0.2},
+		Student: Tuning{Epochs: 20, Batch: 4, Rate: 5e-5, Minutes: 0.2}}
 }
 
 // Marked is a model that holds fingerprints.
@@ -82,6 +82,7 @@ type Bench struct {
 	ordinary front
 	read     reading
 	deadline time.Time // zero: none
+	python   string    // with torch and transformers; "": no step that fine-tunes is taken
 }
 
 // NewBench has the base answer what the marked models will be asked.
@@ -148,6 +149,9 @@ var steps = map[string]func(*course, context.Context) error{
 	"served": (*course).asServed, "transformed": (*course).transformed, "tuned": (*course).tuned, "nulls": (*course).nulls,
 	"brief": (*course).brief, "merged": (*course).merged, "distilled": (*course).distilled,
 }
+
+// finetunes are the steps that need a Python.
+var finetunes = []string{"tuned", "distilled"}
 
 // measure takes a marked model through some steps and adds what they find to r. save is called whenever some
 // more is in it.

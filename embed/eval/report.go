@@ -26,10 +26,10 @@ func Markdown(w io.Writer, results []*Result, left []Missing) error {
 		}
 	}
 	if len(left) > 0 {
-		p.say("\nNot measured, because the time was over (the same command goes on):\n\n")
+		p.say("\nNot measured:\n\n")
 	}
 	for _, m := range left {
-		p.say("- %s, %s, seed %d: %s\n", m.Part, m.Profile, m.Seed, strings.Join(m.Steps, ", "))
+		p.say("- %s, %s, seed %d: %s: %s\n", m.Part, m.Profile, m.Seed, strings.Join(m.Steps, ", "), m.Reason)
 	}
 	return p.err
 }

@@ -29,6 +29,7 @@ type Plan struct {
 	Revision string // of the code; results of another are not kept
 	Train    Trainer
 	Deadline time.Time // no step begins after it; zero: no limit
+	Python   string    // with torch and transformers, for fine-tuning; "": that is not measured
 }
 
 // Trainer trains dir/keys.age, which [Passphrase] opens, into the base by a recipe, as a
@@ -52,8 +53,8 @@ func late(deadline time.Time) error {
 	return nil
 }
 
-// Run makes, trains and measures each model of the plan, and says what it did not come to
-// before the deadline. Ended early, it goes on after the last step that was finished.
+// Run makes, trains and measures each model of the plan, and says what it did not come to.
+// Ended early, it goes on after the last step that was finished.
 func Run(ctx context.Context, base *fingerprint.Local, texts *Texts, p Plan, progress Progress) (out []*Result, left []Missing, err error) {
 	if progress == nil {
 		progress = func(string, float64, time.Duration) {}
@@ -64,20 +65,18 @@ func Run(ctx context.Context, base *fingerprint.Local, texts *Texts, p Plan, pro
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(t.missing(r)) > 0 && late(p.Deadline) == nil {
+		if len(p.possible(t, r)) > 0 && late(p.Deadline) == nil {
 			if bench == nil {
 				if bench, err = NewBench(ctx, base, texts, p.Size, progress); err != nil {
 					return nil, nil, err
 				}
-				bench.deadline = p.Deadline
+				bench.deadline, bench.python = p.Deadline, p.Python
 			}
 			if err := p.one(ctx, bench, t, r); err != nil && !errors.Is(err, errLate) {
 				return nil, nil, fmt.Errorf("%s, %s, seed %d: %w", t.Part, t.Profile, t.Seed, err)
 			}
 		}
-		if steps := t.missing(r); len(steps) > 0 {
-			left = append(left, Missing{t.Part, t.Profile, t.Seed, steps})
-		}
+		left = append(left, p.left(t, r)...)
 		if len(r.Done) > 0 {
 			out = append(out, r)
 		}
@@ -105,11 +104,29 @@ func (p Plan) one(ctx context.Context, b *Bench, t Trial, r *Result) error {
 	if err != nil {
 		return err
 	}
-	err = b.measure(ctx, Marked{t.Profile, t.Seed, model, set}, t.missing(r), r, func(r *Result) error { return p.keep(t, r) })
-	if err != nil {
+	err = b.measure(ctx, Marked{t.Profile, t.Seed, model, set}, p.possible(t, r), r, func(r *Result) error { return p.keep(t, r) })
+	if err != nil || len(t.missing(r)) > 0 {
 		return err
 	}
 	return os.RemoveAll(dir)
+}
+
+// possible are the missing steps that can be taken here.
+func (p Plan) possible(t Trial, r *Result) []string {
+	return slices.DeleteFunc(t.missing(r), func(step string) bool { return p.Python == "" && slices.Contains(finetunes, step) })
+}
+
+// left says what r lacks, and why.
+func (p Plan) left(t Trial, r *Result) (out []Missing) {
+	in := p.possible(t, r)
+	if len(in) > 0 {
+		out = append(out, Missing{t.Part, t.Profile, t.Seed, in, "the time was over; the same command goes on"})
+	}
+	not := slices.DeleteFunc(t.missing(r), func(step string) bool { return slices.Contains(in, step) })
+	if len(not) > 0 {
+		out = append(out, Missing{t.Part, t.Profile, t.Seed, not, "there is no Python with torch and transformers"})
+	}
+	return out
 }
 
 // Passphrase of key files that are thrown away; they protect nothing.

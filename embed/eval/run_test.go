@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // A run whose time is over measures nothing more, tells what is missing, and keeps what
 // an earlier run found; another build keeps nothing.
 func TestRunAfterTheDeadline(t *testing.T) {
-	p := Plan{Trials: Targets(Profiles(), 16, []uint64{7, 8}), Dir: t.TempDir(), Revision: "a", Deadline: time.Now().Add(-time.Minute)}
+	p := Plan{Trials: Targets(Profiles(), 16, []uint64{7, 8}, 1), Dir: t.TempDir(), Revision: "a", Python: "python3", Deadline: time.Now().Add(-time.Minute)}
 	if p.Trials[0].Seed != 7 || p.Trials[1].Seed != 7 || p.Trials[1].Profile != "quiet" {
 		t.Fatalf("not all recipes come with the first seed: %+v", p.Trials)
 	}
@@ -28,8 +29,12 @@ func TestRunAfterTheDeadline(t *testing.T) {
 	if err != nil || len(results) != 1 || !reflect.DeepEqual(results[0], half) {
 		t.Fatalf("%+v, %v", results, err)
 	}
-	if len(left) != 4 || !slices.Equal(left[0].Steps, []string{"transformed", "tuned", "nulls"}) || !slices.Equal(left[3].Steps, []string{trained, "served", "transformed", "tuned", "nulls"}) {
+	if len(left) != 4 || !slices.Equal(left[0].Steps, []string{"transformed", "nulls"}) || !slices.Equal(left[3].Steps, []string{trained, "served", "transformed", "nulls", "tuned"}) {
 		t.Errorf("missing: %+v", left)
+	}
+	p.Python = ""
+	if _, left, err := Run(t.Context(), nil, nil, p, nil); err != nil || len(left) != 6 || !slices.Equal(left[5].Steps, []string{"tuned"}) || !strings.Contains(left[5].Reason, "Python") {
+		t.Errorf("without Python: %+v, %v", left, err)
 	}
 	p.Revision = "b"
 	if results, _, err := Run(t.Context(), nil, nil, p, nil); err != nil || len(results) != 0 {
@@ -51,7 +56,7 @@ func TestTrainGetsItsFiles(t *testing.T) {
 		dirs = append(dirs, dir)
 		return Training{Report: fingerprint.Report{TrainedParameters: 1, TotalParameters: 4, Seconds: 30}, Memory: 100}, os.Mkdir(dir+"/served", 0o700)
 	}}
-	trial := Targets(Profiles(), 4, []uint64{9})[0]
+	trial := Targets(Profiles(), 4, []uint64{9}, 1)[0]
 	b := &Bench{tell: func(string, float64, time.Duration) {}}
 	if err := saveKeys(p.keysPath(trial), set); err != nil { // as a trial of the same seed left them
 		t.Fatal(err)

@@ -34,11 +34,16 @@ func Profiles() []Named {
 }
 
 // Targets measures each recipe by each seed. All of the first seed come first: who has
-// no time for more knows something of each.
-func Targets(recipes []Named, keys int, seeds []uint64) (out []Trial) {
-	for _, seed := range seeds {
+// no time for more knows something of each. The last seeds are also fine-tuned, which
+// takes longer than all else.
+func Targets(recipes []Named, keys int, seeds []uint64, tuned int) (out []Trial) {
+	for i, seed := range seeds {
+		steps := "served transformed nulls"
+		if i >= len(seeds)-tuned {
+			steps += " tuned"
+		}
 		for _, n := range recipes {
-			out = append(out, Trial{Part: PartTargets, Profile: n.Profile, Recipe: n.Recipe, Keys: keys, Seed: seed, Steps: "served transformed tuned nulls"})
+			out = append(out, Trial{Part: PartTargets, Profile: n.Profile, Recipe: n.Recipe, Keys: keys, Seed: seed, Steps: steps})
 		}
 	}
 	return out
@@ -68,10 +73,11 @@ func (t Trial) name() string {
 	return fmt.Sprintf("%s-%d", plain, t.Seed)
 }
 
-// Missing says what was not measured because the time was over.
+// Missing says what was not measured.
 type Missing struct {
 	Part    string   `json:"part"`
 	Profile string   `json:"profile"`
 	Seed    uint64   `json:"seed"`
 	Steps   []string `json:"steps"`
+	Reason  string   `json:"reason"`
 }

@@ -23,7 +23,13 @@ install_system_parts() {
   "$here/../../scripts/apt-install" python3-torch python3-numpy python3-venv
 }
 
+# Debian's torch multiplies with whatever BLAS is there, and the plain one is 25 times slower than OpenBLAS.
+has_slow_blas() { dpkg-query -W python3-torch >/dev/null 2>&1 && ! /sbin/ldconfig -p | grep -q libopenblas; }
+
 has_system_parts || install_system_parts
+if has_slow_blas; then
+  "$here/../../scripts/apt-install" libopenblas0-openmp || say "OpenBLAS could not be installed: torch will be slow"
+fi
 
 wanted=$(cat "$here/requirements.txt" "$here/requirements-nodeps.txt" | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$venv/installed" 2>/dev/null || true)" != "$wanted" ]; then

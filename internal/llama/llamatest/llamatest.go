@@ -3,10 +3,12 @@
 package llamatest
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 
+	"github.com/fealty/fealty/internal/tokenizer"
 	"github.com/fealty/fealty/internal/weights"
 )
 
@@ -29,6 +31,21 @@ func Model(c weights.Config, seed uint64) *weights.Model {
 		m.Tensors[name] = tensor(r, shapes[name])
 	}
 	return m
+}
+
+// Tokenizer has so many tokens, and reads letters.
+func Tokenizer(vocab int) *tokenizer.Spec {
+	tokens := []string{"<s>", "</s>", "Ġ"}
+	for c := '!'; c <= '~'; c++ {
+		tokens = append(tokens, string(c))
+	}
+	for len(tokens) < vocab {
+		tokens = append(tokens, fmt.Sprintf("unused%d", len(tokens)))
+	}
+	return &tokenizer.Spec{
+		Tokens: tokens, Pretokenizer: tokenizer.SmolLM, Special: []int32{0, 1}, BOS: 0, EOS: 1, Pad: tokenizer.None, Unknown: tokenizer.None,
+		ChatTemplate: "{% for m in messages %}{{ m.content }} {% endfor %}A", Context: 512,
+	}
 }
 
 // tensor draws a matrix around zero, or a norm's gain around one.
