@@ -134,29 +134,49 @@ func (c *carriers) logits(lessons []lesson, f frozen) ([][]float32, error) {
 	return f.through(len(lessons), func(ffnNorm *Node, rest []*Node) *Node {
 		x, _ := c.apply(func() (n *Node) { n, rest = rest[0], rest[1:]; return n }, ffnNorm, f.eps)
 		return x
-	}, c.inputs(b)...)
+	}, func() []*tensors.Tensor { return c.inputs(b) })
 }
 
 // logits are those of the base, of rows after its last feed-forward block.
 func (f frozen) logits(after [][]float32) ([][]float32, error) {
 	return f.through(len(after), func(_ *Node, x []*Node) *Node { return x[0] },
-		matrix(slices.Concat(after...), len(after), f.hidden))
+		func() []*tensors.Tensor {
+			return []*tensors.Tensor{matrix(slices.Concat(after...), len(after), f.hidden)}
+		})
 }
 
+// headChunk is how many columns of the head a graph gets at a time: it has a copy of its own.
+const headChunk = 8192
+
 // through takes what a graph makes of the inputs, [rows, hidden], through the head.
-func (f frozen) through(rows int, graph func(ffnNorm *Node, in []*Node) *Node, inputs ...*tensors.Tensor) ([][]float32, error) {
-	fixed := []*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.head, f.hidden, f.columns)}
-	flat, err := once(func(in []*Node) *Node {
-		return llama.Head(graph(in[0], in[3:]), in[1], in[2], f.eps)
-	}, append(fixed, inputs...)...)
-	if err != nil {
-		return nil, err
-	}
+func (f frozen) through(rows int, graph func(ffnNorm *Node, in []*Node) *Node, inputs func() []*tensors.Tensor) ([][]float32, error) {
 	out := make([][]float32, rows)
 	for i := range out {
-		out[i] = row(flat, i, f.columns)
+		out[i] = make([]float32, f.columns)
+	}
+	for from := 0; from < f.columns; from += headChunk {
+		n := min(headChunk, f.columns-from)
+		fixed := []*tensors.Tensor{matrix(f.ffnNorm, f.hidden), matrix(f.finalNorm, f.hidden), matrix(f.headPart(from, n), f.hidden, n)}
+		flat, err := once(func(in []*Node) *Node {
+			return llama.Head(graph(in[0], in[3:]), in[1], in[2], f.eps)
+		}, append(fixed, inputs()...)...) // a tensor belongs to the backend that had it
+		if err != nil {
+			return nil, err
+		}
+		for i := range out {
+			copy(out[i][from:], row(flat, i, n))
+		}
 	}
 	return out, nil
+}
+
+// headPart are n columns.
+func (f frozen) headPart(from, n int) []float32 {
+	part := make([]float32, 0, f.hidden*n)
+	for i := range f.hidden {
+		part = append(part, f.head[i*f.columns+from:][:n]...)
+	}
+	return part
 }
 
 // CompareRows measures how far a model's logits are from the base's.

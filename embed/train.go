@@ -98,8 +98,9 @@ func teach(ctx context.Context, base *Local, keys []Drawn, recall func() (Materi
 	if err != nil {
 		return nil, Report{}, err
 	}
-	defer c.trainer.close()
-	if err := c.train(ctx, progress); err != nil {
+	err = c.train(ctx, progress)
+	c.trainer.close() // judging takes the whole vocabulary: memory holds one or the other
+	if err != nil {
 		return nil, Report{}, err
 	}
 	c.parts.mix(c.recipe.Mix, c.before)
